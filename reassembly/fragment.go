@@ -152,7 +152,11 @@ func (g *Fragments) emit(k fragKey, q *partial, out *ntpac.Batch) {
 	p.Flags = p.Flags&ntpac.IPv6 | ntpac.Defragmented
 	p.Blk, p.Frag = uint16(len(out.Blocks)), uint32(len(out.Datagrams))
 	out.Blocks = append(out.Blocks, blk)
-	out.Datagrams = append(out.Datagrams, ntpac.Datagram{Pieces: distinct(q.pieces)})
+	pieces := distinct(q.pieces)
+	for i := range pieces {
+		pieces[i].At += uint32(len(q.head))
+	}
+	out.Datagrams = append(out.Datagrams, ntpac.Datagram{Pieces: pieces})
 	out.Packets = append(out.Packets, p)
 }
 

@@ -58,6 +58,8 @@ type Merger struct {
 
 type mergeSource struct {
 	clock      Clock
+	announced  bool
+	from       ntpac.Time // with announced: nothing older than this comes, the window aside
 	disordered bool
 	done       bool
 	blk        *ntpac.Block // the last block put out, and its index in the current output batch
@@ -140,6 +142,12 @@ func (m *Merger) slot() uint32 {
 	return uint32(len(m.batches) - 1)
 }
 
+// Announce says when a source begins that has given nothing yet, so that the others need not wait for
+// it before their time has come there.
+func (m *Merger) Announce(src int, first ntpac.Time) {
+	m.sources[src].announced, m.sources[src].from = true, first
+}
+
 // Done says that a source has ended.
 func (m *Merger) Done(src int) { m.sources[src].done = true }
 
@@ -157,6 +165,9 @@ func (m *Merger) Waits() int {
 // mark is the time below which nothing more comes from a source.
 func (m *Merger) mark(s *mergeSource) ntpac.Time {
 	if !s.clock.begun {
+		if s.announced {
+			return s.from - m.window
+		}
 		return -1 << 62
 	}
 	if s.disordered {

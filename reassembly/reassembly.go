@@ -98,6 +98,22 @@ type Stats struct {
 	OrderLimit    uint64
 }
 
+// Add adds another reassembler's counters.
+func (s *Stats) Add(o Stats) {
+	s.Packets += o.Packets
+	s.Conversations += o.Conversations
+	s.Open += o.Open
+	s.Duplicates += o.Duplicates
+	s.Retransmitted += o.Retransmitted
+	s.OutOfOrder += o.OutOfOrder
+	s.OutOfWindow += o.OutOfWindow
+	s.BadChecksum += o.BadChecksum
+	s.GapBytes += o.GapBytes
+	s.Conflicts += o.Conflicts
+	s.Evicted += o.Evicted
+	s.OrderLimit += o.OrderLimit
+}
+
 // Reassembler rebuilds the conversations of the packets pushed into it. Use by one goroutine.
 type Reassembler struct {
 	cfg   Config
@@ -249,7 +265,7 @@ func (r *Reassembler) recordPieces(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.
 	for last > 0 && d.Pieces[last].Len == 0 {
 		last--
 	}
-	head := uint32(p.Pay - p.L4) // the transport header, at the start of the first piece
+	head := uint32(p.Pay) // where the payload begins in the rebuilt datagram
 	half := &f.half[e.Side()]
 	for i := range d.Pieces {
 		q := &d.Pieces[i]
