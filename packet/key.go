@@ -28,52 +28,49 @@ const (
 // destination, protocol, identification), not sorted; of IPv6 the protocol is left out, because
 // fragments of one datagram may name different ones (RFC 8200, section 4.5). byVLAN adds the VLAN.
 func Raw(f []byte, p *ntpac.Packet, byVLAN bool, k *RawKey) ntpac.Side {
-	k.tunnel = p.TunnelID
-	k.meta = uint64(p.Proto)<<16 | uint64(p.Tunnel)<<8
+	meta := uint64(p.Proto)<<16 | uint64(p.Tunnel)<<8
 	if byVLAN {
-		k.meta |= uint64(p.VLAN) << 32
+		meta |= uint64(p.VLAN) << 32
 	}
-	if p.Flags&ntpac.Fragment != 0 {
-		rawFragment(f, p, k)
-		return ntpac.A
+	k.tunnel = p.TunnelID
+	if p.Flags&(ntpac.Fragment|ntpac.IPv6) != 0 {
+		if p.Flags&ntpac.Fragment != 0 {
+			rawFragment(f, p, meta, k)
+			return ntpac.A
+		}
+		return rawFlow6(f, p, meta, k)
 	}
-	return rawFlow(f, p, k)
-}
-
-func rawFlow(f []byte, p *ntpac.Packet, k *RawKey) ntpac.Side {
 	var ports uint32
 	if HasPorts(p) {
 		ports = binary.BigEndian.Uint32(f[p.L4:])
 	}
-	if p.Flags&ntpac.IPv6 == 0 {
-		h := f[p.L3 : p.L3+20 : p.L3+20]
-		a, b := uint64(binary.BigEndian.Uint32(h[12:])), uint64(binary.BigEndian.Uint32(h[16:]))
-		side := ntpac.A
-		if a<<16|uint64(ports>>16) > b<<16|uint64(ports&0xffff) {
-			a, b, ports, side = b, a, ports<<16|ports>>16, ntpac.B
-		}
-		k.a, k.b, k.ports = [2]uint64{0, a}, [2]uint64{0, b}, ports
-		return side
-	}
-	k.meta |= kindV6
-	a, b := rawAddrs6(f, p)
+	h := f[p.L3 : p.L3+20 : p.L3+20]
+	a, b := uint64(binary.BigEndian.Uint32(h[12:])), uint64(binary.BigEndian.Uint32(h[16:]))
 	side := ntpac.A
-	if after(a, b, ports) {
+	if a<<16|uint64(ports>>16) > b<<16|uint64(ports&0xffff) {
 		a, b, ports, side = b, a, ports<<16|ports>>16, ntpac.B
 	}
-	k.a, k.b, k.ports = a, b, ports
+	// Field by field: what is stored in one width and read at once in another is slow to read.
+	k.a[0], k.a[1], k.b[0], k.b[1] = 0, a, 0, b
+	k.ports, k.meta = ports, meta
 	return side
 }
 
-// after tells whether end point a with the upper port sorts after b with the lower one.
-func after(a, b [2]uint64, ports uint32) bool {
-	if a[0] != b[0] {
-		return a[0] > b[0]
+func rawFlow6(f []byte, p *ntpac.Packet, meta uint64, k *RawKey) ntpac.Side {
+	var ports uint32
+	if HasPorts(p) {
+		ports = binary.BigEndian.Uint32(f[p.L4:])
 	}
-	if a[1] != b[1] {
-		return a[1] > b[1]
+	h := f[p.L3 : p.L3+40 : p.L3+40]
+	be := binary.BigEndian
+	a0, a1, b0, b1 := be.Uint64(h[8:]), be.Uint64(h[16:]), be.Uint64(h[24:]), be.Uint64(h[32:])
+	side := ntpac.A
+	if a0 > b0 || a0 == b0 && (a1 > b1 || a1 == b1 && ports>>16 > ports&0xffff) {
+		a0, a1, b0, b1, ports, side = b0, b1, a0, a1, ports<<16|ports>>16, ntpac.B
 	}
-	return ports>>16 > ports&0xffff
+	k.a[0], k.a[1], k.b[0], k.b[1] = a0, a1, b0, b1
+	k.ports, k.meta = ports, meta|kindV6
+	return side
 }
 
 func rawAddrs6(f []byte, p *ntpac.Packet) (src, dst [2]uint64) {
@@ -82,18 +79,17 @@ func rawAddrs6(f []byte, p *ntpac.Packet) (src, dst [2]uint64) {
 	return [2]uint64{be.Uint64(h[8:]), be.Uint64(h[16:])}, [2]uint64{be.Uint64(h[24:]), be.Uint64(h[32:])}
 }
 
-func rawFragment(f []byte, p *ntpac.Packet, k *RawKey) {
-	id, _, _ := FragmentInfo(f, p)
-	k.ports = id
+func rawFragment(f []byte, p *ntpac.Packet, meta uint64, k *RawKey) {
+	k.ports, _, _ = FragmentInfo(f, p)
 	if p.Flags&ntpac.IPv6 != 0 {
 		k.a, k.b = rawAddrs6(f, p)
-		k.meta = k.meta&^(0xff<<16) | kindFragment | kindV6
+		k.meta = meta&^(0xff<<16) | kindFragment | kindV6
 		return
 	}
 	h := f[p.L3:]
 	k.a = [2]uint64{0, uint64(binary.BigEndian.Uint32(h[12:]))}
 	k.b = [2]uint64{0, uint64(binary.BigEndian.Uint32(h[16:]))}
-	k.meta |= kindFragment
+	k.meta = meta | kindFragment
 }
 
 // Key makes the flow key of a packet and says which side sent it. Of a fragment the ports are 0.
@@ -168,18 +164,20 @@ const (
 
 // Hash mixes a key with the deployment's seed: multiply to 128 bits and fold, as wyhash does. Both
 // factors of every product depend on the seed, so that nobody who does not know it can choose
-// addresses that make one of them zero. All 64 bits are good: shards take the upper ten, tables others.
+// addresses that make one of them zero. The last round squares, nearly: ports that count up would
+// else fall on the shards in steps. All 64 bits are good: shards take the upper ten, tables others.
 func Hash(k *RawKey, seed uint64) uint64 {
 	s1, s2 := seed^salt1, bits.RotateLeft64(seed, 29)^salt2
 	ends := uint64(k.ports)<<32 | uint64(k.tunnel)
 	if k.meta&kindV6 == 0 {
-		h := fold(k.a[1]<<32^k.b[1]^s1, ends^s2)
-		return fold(h^s2, k.meta^s1^salt3)
+		h := fold(k.a[1]<<32^k.b[1]^s1, ends^s2) ^ k.meta
+		return fold(h^s2, h^salt3)
 	}
 	s3, s4 := seed^salt3, bits.RotateLeft64(seed, 29)^salt4
 	h := fold(k.a[0]^s1, k.a[1]^s2) ^ ends
 	g := fold(k.b[0]^s3, k.b[1]^s4) ^ k.meta
-	return fold(h^s4, g^s3)
+	h = fold(h^s4, g^s3)
+	return fold(h^s2, h^salt3)
 }
 
 func fold(a, b uint64) uint64 {
