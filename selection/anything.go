@@ -63,8 +63,11 @@ func (v *value) compare(op operator, x any) bool {
 	case bool:
 		return v.isBool && !needsOrder(op) && x == v.bool
 	case json.Number:
+		if !v.isNum {
+			return !needsOrder(op) && !v.ranged && x.String() == v.text
+		}
 		n, err := x.Float64()
-		return err == nil && v.isNum && ordered(op, n, v.num)
+		return err == nil && ordered(op, n, v.num)
 	case string:
 		return v.compareText(op, x)
 	}

@@ -1,6 +1,7 @@
 package selection
 
 import (
+	"cmp"
 	"math"
 	"net/netip"
 	"slices"
@@ -40,7 +41,8 @@ func (k *checker) check(n node) *Error {
 }
 
 // atom resolves the name and types the operands for each of its readings. A reading that the operands
-// do not fit is left out where another one remains.
+// do not fit is left out where another one remains: the flags of DNS are not those of conversations.
+// A name that both have for the same kind of thing, such as ip, is held to that kind.
 func (k *checker) atom(a *atom) *Error {
 	fields := k.names.find(a.name)
 	if len(fields) == 0 {
@@ -50,9 +52,10 @@ func (k *checker) atom(a *atom) *Error {
 	for _, f := range fields {
 		r := &reading{f: f}
 		if err := k.operands(a, r); err != nil {
-			if first == nil || f.of == Conversations {
-				first = err
+			if f.of == Conversations && f.values == nil {
+				return err
 			}
+			first = err
 			continue
 		}
 		r.test = compile(a.op, r)
@@ -73,7 +76,7 @@ func (k *checker) unknown(a *atom) *Error {
 	if own, ok := strings.CutPrefix(a.name, "conversation."); ok {
 		name, prefix = own, "conversation."
 	}
-	if s := closest(name, n.all()); s != "" {
+	if s := closest(name, n.all()); s != "" && s != name {
 		return errorAt(k.rule, a.at, "there is no field %s: did you mean %s%s?", a.name, prefix, s)
 	}
 	return errorAt(k.rule, a.at, "there is no field %s", a.name)
@@ -302,7 +305,7 @@ func (k *checker) anything(a *atom, o operand) (value, *Error) {
 	at := max(o.lo.at, o.hi.at)
 	switch {
 	case (o.isRange || needsOrder(a.op)) && !v.isNum && !v.isTime && !(o.isRange && v.isNet):
-		return v, errorAt(k.rule, at, "expected a number or a time to compare with, not %s", o.lo.text+o.hi.text)
+		return v, errorAt(k.rule, at, "expected a number or a time to compare with, not %s", cmp.Or(o.hi.text, o.lo.text))
 	case o.isRange && (v.isNum && v.num[1] < v.num[0] || v.isTime && v.span[1] < v.span[0] || v.isNet && v.addr[1].Less(v.addr[0])):
 		return v, errorAt(k.rule, o.lo.at, "this range ends before it begins")
 	}

@@ -222,7 +222,7 @@ func (n *names) find(name string) []*field {
 	if n.of != Conversations {
 		if f := n.art[name]; f != nil {
 			out = append(out, f)
-		} else if n.knows(name) {
+		} else if _, listed := n.extra[name]; listed || n.conv[name] == nil && n.below(name) {
 			out = append(out, &field{name: name, kind: anything, of: Artifacts, path: strings.Split(name, ".")})
 		}
 	}
@@ -232,14 +232,11 @@ func (n *names) find(name string) []*field {
 	return out
 }
 
-// knows reports whether some type of artifact has the field. Below a field whose members nobody
+// below reports whether the name may be a member of a known field. Below a field whose members nobody
 // listed anything may lie.
-func (n *names) knows(name string) bool {
-	if _, ok := n.extra[name]; ok {
-		return true
-	}
+func (n *names) below(name string) bool {
 	head, _, nested := strings.Cut(name, ".")
-	if _, ok := n.extra[head]; !ok || !nested {
+	if _, ok := n.extra[head]; !ok || !nested || strings.HasSuffix(name, ".") {
 		return false
 	}
 	for k := range n.extra {
@@ -247,7 +244,7 @@ func (n *names) knows(name string) bool {
 			return false
 		}
 	}
-	return !strings.Contains(name, "..") && !strings.HasSuffix(name, ".")
+	return true
 }
 
 // all lists every name, for suggestions.

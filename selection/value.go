@@ -103,8 +103,10 @@ func parseTime(s string) (first, last ntpac.Time, canonical string, ok bool) {
 		return moment(t, 24*time.Hour, "2006-01-02")
 	}
 	local := strings.TrimSuffix(s, "Z")
-	if t, err := time.Parse("2006-01-02T15:04", local); err == nil {
-		return moment(t, time.Minute, "2006-01-02T15:04Z")
+	for _, layout := range [...]string{"2006-01-02T15:04", "2006-01-02T15:04Z07:00"} {
+		if t, err := time.Parse(layout, local); err == nil {
+			return moment(t, time.Minute, "2006-01-02T15:04Z")
+		}
 	}
 	t, err := time.Parse("2006-01-02T15:04:05", local)
 	if err != nil {
