@@ -143,7 +143,7 @@ func (r *localRun) run(ctx context.Context) (*Summary, error) {
 func (r *localRun) build(sys *actor.System) {
 	n := r.o.Workers
 	r.stats = make(chan reassembly.Stats, n)
-	r.w = &writer{st: r.st, cs: r.o.Case, mail: actor.NewMailbox[delivery](64), credit: actor.NewCredit(r.o.MaxMemory / 4), bufs: &r.bufs, prog: r.prog,
+	r.w = &writer{st: r.st, cs: r.o.Case, mail: actor.NewMailbox[delivery](64), credit: actor.NewCredit(r.o.MaxMemory / 8), bufs: &r.bufs, prog: r.prog,
 		expects: newExpectIndex()}
 	if !r.o.NoSnoop {
 		r.reg = snoop.NewRegistry(r.o.Snoopers)
@@ -158,7 +158,7 @@ func (r *localRun) build(sys *actor.System) {
 		s := &shard{mail: actor.NewMailbox[*ntpac.Batch](8), w: r.w, stats: r.stats}
 		s.col = store.NewCollector(s, &shardLoader{s}, &r.bufs)
 		s.col.Reference = r.o.Reference
-		s.col.Budget = r.o.MaxMemory / 3 / int64(n)
+		s.col.Budget = r.o.MaxMemory / 2 / int64(n)
 		for _, src := range r.sources {
 			s.col.Sources = append(s.col.Sources, src.info.ID)
 		}

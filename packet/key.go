@@ -184,3 +184,14 @@ func fold(a, b uint64) uint64 {
 	hi, lo := bits.Mul64(a, b)
 	return hi ^ lo
 }
+
+// Proto is the key's transport protocol.
+func (k *RawKey) Proto() ntpac.Proto { return ntpac.Proto(k.meta >> 16) }
+
+// Port is the port of a side; 0 where the protocol has none.
+func (k *RawKey) Port(s ntpac.Side) uint16 {
+	if s == ntpac.A {
+		return uint16(k.ports >> 16)
+	}
+	return uint16(k.ports)
+}
