@@ -64,7 +64,7 @@ func (c *Counters) Map() map[string]uint64 {
 }
 
 // maxHeaders bounds the headers that are read of one frame, failed guesses included: a hostile frame
-// costs no more than about a microsecond. Real nesting stays below ten.
+// costs a few microseconds at most. Real nesting stays below ten.
 const maxHeaders = 128
 
 // kept are the flags that others than Decode set.
