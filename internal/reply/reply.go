@@ -70,7 +70,7 @@ func (r *Reader) Take() *Reply {
 	return p
 }
 
-// Answer gives the reply to a command. cmd is the position of the command's last byte, next where the
+// Answer gives the reply to a command; of one that a hole has taken, the hole, where it is known. cmd is the position of the command's last byte, next where the
 // client goes on. last says that of several replies between the two the last one is meant, as where
 // commands are sent in groups.
 func (r *Reader) Answer(cmd, next int64, last bool) (*Reply, State) {
@@ -112,10 +112,15 @@ func (r *Reader) search(cmd, next int64, last bool) (*Reply, State) {
 		}
 	}
 	if state == None {
-		if p := r.Peek(); p != nil {
-			return nil, Lost // it would have come before what the client says next
+		p := r.Peek()
+		if p == nil {
+			return nil, None
 		}
-		return nil, None
+		if p.Hole() {
+			found = *p
+			return &found, Lost
+		}
+		return nil, Lost // it would have come before what the client says next
 	}
 	return &found, state
 }
