@@ -25,6 +25,7 @@ type options struct {
 	time      time.Duration
 	downgrade bool
 	symmetric bool
+	headless  bool
 }
 
 // Folder reads the talks of another folder than testdata.
@@ -42,6 +43,10 @@ func MayGuess() Option { return func(o *options) { o.downgrade = true } }
 // Symmetric is for protocols in which both ends speak alike: with the roles turned round they cannot
 // be told.
 func Symmetric() Option { return func(o *options) { o.symmetric = true } }
+
+// HeadCounts is for protocols in which a hole at the head of the stream is part of what is found: what
+// is found then depends on its length.
+func HeadCounts() Option { return func(o *options) { o.headless = true } }
 
 // laws runs one snooper over one talk.
 type laws struct {
@@ -330,7 +335,7 @@ func (l *laws) swapped() {
 // where it lies.
 func (l *laws) chunks() {
 	l.Helper()
-	if l.sc.proto() != ntpac.TCP {
+	if l.sc.proto() != ntpac.TCP || l.opts.headless {
 		return
 	}
 	const near = 1000
