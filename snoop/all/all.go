@@ -2,9 +2,14 @@
 // the earlier one reads it.
 package all
 
-import "ntpac"
+import (
+	"ntpac"
+	"ntpac/snoop/dns"
+)
 
 // Snoopers makes one of each.
 func Snoopers() []ntpac.Snooper {
-	return []ntpac.Snooper{}
+	return []ntpac.Snooper{
+		dns.New(),
+	}
 }

@@ -24,7 +24,6 @@ type options struct {
 	perByte   uint64
 	time      time.Duration
 	downgrade bool
-	symmetric bool
 	headless  bool
 }
 
@@ -39,10 +38,6 @@ func Memory(total, perByte uint64) Option {
 // MayGuess lets an artifact that a hole does not touch come out with a lower quality or less certain
 // words, for protocols in which what was lost says how to read what follows.
 func MayGuess() Option { return func(o *options) { o.downgrade = true } }
-
-// Symmetric is for protocols in which both ends speak alike: with the roles turned round they cannot
-// be told.
-func Symmetric() Option { return func(o *options) { o.symmetric = true } }
 
 // HeadCounts is for protocols in which a hole at the head of the stream is part of what is found: what
 // is found then depends on its length.
@@ -301,7 +296,7 @@ func (l *laws) midstream() {
 // to see it, and then everything is found as with the right roles.
 func (l *laws) swapped() {
 	l.Helper()
-	if l.opts.symmetric || l.sc.Expect != nil {
+	if l.sc.Alike || l.sc.Expect != nil {
 		return
 	}
 	right := *l.sc

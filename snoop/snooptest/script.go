@@ -21,6 +21,7 @@ import (
 //	client 10.0.0.1:50000     (default)
 //	server 10.0.0.2:80        (default)
 //	no-syn                    the beginning was not captured
+//	symmetric                 the ends speak alike: with the roles turned round they cannot be told
 //	claim unsure              the probe's answer; default certain
 //	expect {"path":"/x"}      the conversation was announced by another one, with this context
 //
@@ -32,6 +33,7 @@ type Script struct {
 	Talk
 	Name   string
 	Claim  ntpac.Confidence
+	Alike  bool            // both ends speak alike
 	Expect json.RawMessage // nil: not announced
 }
 
@@ -108,6 +110,8 @@ func (s *Script) header(line string) (err error) {
 		s.Server, err = netip.ParseAddrPort(val)
 	case "no-syn":
 		s.NoSyn = true
+	case "symmetric":
+		s.Alike = true
 	case "claim":
 		claims := map[string]ntpac.Confidence{"certain": ntpac.Certain, "unsure": ntpac.Unsure, "fail": ntpac.ProbeFail, "not-mine": ntpac.NotMine}
 		var ok bool
