@@ -121,9 +121,11 @@ func (r *localRun) run(ctx context.Context) (*Summary, error) {
 	r.build(sys)
 	sys.Spawn("writer", actor.Escalate, r.w.run)
 	if r.w.snoop != nil {
+		src := OpenSources(r.infos(), false)
+		defer src.Close()
 		for i := range r.o.Workers {
 			s := &snooper{mail: r.w.snoop, w: r.w, reg: r.reg, rule: r.o.Select, expects: r.w.expects,
-				payload: func(c *ntpac.Conversation) ntpac.Payload { return StoredPayload(ctx, r.st, c) }}
+				payload: func(c *ntpac.Conversation) ntpac.Payload { return Payload(ctx, r.st, src, c) }}
 			sys.Spawn(fmt.Sprintf("snooper/%d", i), actor.Escalate, s.run)
 		}
 	}
@@ -139,11 +141,18 @@ func (r *localRun) run(ctx context.Context) (*Summary, error) {
 	return sum, r.finish(ctx, sum)
 }
 
+func (r *localRun) infos() (is []ntpac.SourceInfo) {
+	for _, s := range r.sources {
+		is = append(is, s.info)
+	}
+	return is
+}
+
 // build makes the actors and joins their mailboxes.
 func (r *localRun) build(sys *actor.System) {
 	n := r.o.Workers
 	r.stats = make(chan reassembly.Stats, n)
-	r.w = &writer{st: r.st, cs: r.o.Case, mail: actor.NewMailbox[delivery](64), credit: actor.NewCredit(r.o.MaxMemory / 4), bufs: &r.bufs, prog: r.prog,
+	r.w = &writer{st: r.st, cs: r.o.Case, mail: actor.NewMailbox[delivery](64), credit: actor.NewCredit(r.o.MaxMemory / 8), bufs: &r.bufs, prog: r.prog,
 		expects: newExpectIndex()}
 	if !r.o.NoSnoop {
 		r.reg = snoop.NewRegistry(r.o.Snoopers)
@@ -158,7 +167,7 @@ func (r *localRun) build(sys *actor.System) {
 		s := &shard{mail: actor.NewMailbox[*ntpac.Batch](8), w: r.w, stats: r.stats}
 		s.col = store.NewCollector(s, &shardLoader{s}, &r.bufs)
 		s.col.Reference = r.o.Reference
-		s.col.Budget = r.o.MaxMemory / 3 / int64(n)
+		s.col.Budget = r.o.MaxMemory / 2 / int64(n)
 		for _, src := range r.sources {
 			s.col.Sources = append(s.col.Sources, src.info.ID)
 		}

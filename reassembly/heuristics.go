@@ -33,7 +33,7 @@ var servicePorts = map[uint16]bool{1433: true, 1521: true, 1883: true, 2049: tru
 // guessClient says who the client is when no SYN told: the side opposite to a well-known port, else
 // who spoke first. The lower of two ports decides nothing: ephemeral ranges overlap.
 func guessClient(k *packet.RawKey, speaker ntpac.Side) (ntpac.Side, ntpac.ClientBy) {
-	if k.Proto != ntpac.TCP && k.Proto != ntpac.UDP {
+	if k.Proto() != ntpac.TCP && k.Proto() != ntpac.UDP {
 		return speaker, ntpac.ByFirst
 	}
 	served := func(p uint16) int {
@@ -47,7 +47,7 @@ func guessClient(k *packet.RawKey, speaker ntpac.Side) (ntpac.Side, ntpac.Client
 		}
 		return 0
 	}
-	a, b := served(k.Port[ntpac.A]), served(k.Port[ntpac.B])
+	a, b := served(k.Port(ntpac.A)), served(k.Port(ntpac.B))
 	switch {
 	case a > b:
 		return ntpac.B, ntpac.ByPort

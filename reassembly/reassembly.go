@@ -175,7 +175,7 @@ func (r *Reassembler) packet(b *ntpac.Batch, p *ntpac.Packet, key *packet.RawKey
 		f, ix = r.table.add(p.Hash, key)
 		r.begin(f, ix, b, p, side)
 	}
-	if key.Proto == ntpac.TCP {
+	if key.Proto() == ntpac.TCP {
 		r.tcp(f, ix, b, p, side)
 	} else {
 		r.datagram(f, ix, b, p, side)
@@ -305,12 +305,12 @@ func (r *Reassembler) look(f *flow, ix uint32) {
 	r.settle(f, ix, r.now)
 	idle := r.now - f.last
 	switch {
-	case f.status&emitted != 0 && (f.closeAt != 0 || f.key.Proto != ntpac.TCP) && idle > r.cfg.Idle:
+	case f.status&emitted != 0 && (f.closeAt != 0 || f.key.Proto() != ntpac.TCP) && idle > r.cfg.Idle:
 		r.table.remove(ix)
 		return
 	case f.status&emitted == 0 && idle > r.cfg.Idle:
 		r.finish(f, ix, ntpac.CloseIdle)
-		if f.key.Proto != ntpac.TCP {
+		if f.key.Proto() != ntpac.TCP {
 			r.table.remove(ix)
 			return
 		}
@@ -327,7 +327,7 @@ func (r *Reassembler) look(f *flow, ix uint32) {
 
 // settle makes final what the reorder window has passed: held heads, holes, the end.
 func (r *Reassembler) settle(f *flow, ix uint32, now ntpac.Time) {
-	if f.key.Proto != ntpac.TCP || f.status&emitted != 0 {
+	if f.key.Proto() != ntpac.TCP || f.status&emitted != 0 {
 		return
 	}
 	if f.status&heldFlow != 0 {

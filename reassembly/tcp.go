@@ -36,7 +36,7 @@ func (t *segmentView) read(frame []byte, p *ntpac.Packet) {
 		if o := h[20:]; o[0] == 1 && o[1] == 1 && o[2] == 8 && o[3] == 10 {
 			t.tsval, t.hasTS = binary.BigEndian.Uint32(o[4:]), true
 		} else {
-			t.tsval, t.hasTS = packet.TSVal(o)
+			t.tsval, _, t.hasTS = packet.Timestamps(frame, p)
 		}
 	}
 	t.digest = digest(frame, h, p)
@@ -432,7 +432,7 @@ func (r *Reassembler) finish(f *flow, ix uint32, cause ntpac.CloseCause) {
 	if f.status&emitted != 0 {
 		return
 	}
-	if f.key.Proto == ntpac.TCP {
+	if f.key.Proto() == ntpac.TCP {
 		for s := range ntpac.Side(2) {
 			r.finishSide(f, ix, s)
 		}
@@ -483,7 +483,7 @@ func tcpCause(f *flow, cause ntpac.CloseCause) ntpac.CloseCause {
 func (r *Reassembler) conversation(f *flow) *ntpac.Conversation {
 	c := &ntpac.Conversation{Case: r.cfg.Case, Key: f.key.FlowKey(), First: f.first, Last: f.last, Client: f.client, ClientBy: f.clientBy,
 		SplitBy: f.split.String(), Flags: f.flags, VLAN: f.vlan, Revision: uint32(f.revision)}
-	tcp := f.key.Proto == ntpac.TCP
+	tcp := f.key.Proto() == ntpac.TCP
 	for s := range 2 {
 		h := &f.half[s]
 		c.Half[s] = ntpac.Half{Packets: h.packets, Duplicates: h.dups, Bytes: h.bytes, Missing: h.missing, End: h.next, Overlap: h.overlap,

@@ -5,6 +5,7 @@ import (
 	"hash"
 
 	"ntpac"
+	"ntpac/store/row"
 )
 
 // Out takes what a Collector has made ready to store. Calls come on the collector's goroutine.
@@ -242,7 +243,7 @@ func (c *Collector) give(g *gathered, stream uint8) {
 		return
 	}
 	s := &g.stream[stream]
-	c.packed = Pack(c.packed[:0], s.buf)
+	c.packed = row.Pack(c.packed[:0], s.buf)
 	k := ntpac.Chunk{Key: ntpac.ChunkKey{ID: g.id, Stream: stream, N: s.n}, RawLen: len(s.buf)}
 	k.Packed = append(c.bufs.Get(len(c.packed)), c.packed...)
 	if !g.known {
@@ -310,6 +311,9 @@ func (c *Collector) Close(h uint32, conv *ntpac.Conversation) {
 	for _, i := range g.srcs {
 		conv.Sources = append(conv.Sources, c.Sources[i])
 	}
+	if c.Reference {
+		conv.Flags |= ntpac.Referenced
+	}
 	hist := &g.stream[ntpac.StreamHistory]
 	conv.HistLen = hist.end
 	size := len(hist.buf)
@@ -376,6 +380,9 @@ func (c *Collector) release(h uint32, conv *ntpac.Conversation, resident, inline
 	c.out.Conversation(conv, mem)
 }
 
+// parkMin is the least that is worth parking: smaller buffers stay, as they will go into the row.
+const parkMin = 8 << 10
+
 // park writes the partial chunks of conversations that have been quiet since the hand last passed.
 func (c *Collector) park() {
 	for steps := uint32(0); steps < 2*c.n && c.held > c.Budget*3/4; steps++ {
@@ -391,13 +398,10 @@ func (c *Collector) park() {
 		for i := range uint8(2) {
 			s := &g.stream[i]
 			c.drop(&s.prev)
-			if len(s.buf) == 0 || s.parked {
+			if len(s.buf) < parkMin || s.parked || c.Reference {
 				continue
 			}
 			c.sum(s, i)
-			if c.Reference {
-				continue // nothing to load it from: it stays
-			}
 			c.give(g, i)
 			c.drop(&s.buf)
 			s.parked, s.summed = true, 0
