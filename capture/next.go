@@ -33,6 +33,9 @@ func (f *File) Next(ctx context.Context, b *ntpac.Batch) error {
 		case full:
 			return nil
 		case odd:
+			if f.enough(b) {
+				return nil
+			}
 			f.mend()
 		case short:
 			if f.enough(b) || ctx.Err() != nil {

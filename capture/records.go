@@ -168,8 +168,16 @@ func (r *records) parse(h []byte) record {
 		}
 		c.step = r.hdr + int(n)
 	}
-	c.ts, c.sub, c.cap, c.wire = ntpac.Time(sec)*ntpac.Second+ntpac.Time(sub)*r.mul, sub, n, orig
+	c.ts, c.sub, c.cap, c.wire = r.time(sec, sub), sub, n, orig
 	return c
+}
+
+// time leaves an impossible fraction of a second away.
+func (r *records) time(sec, sub uint32) ntpac.Time {
+	if sub >= r.unit {
+		sub = 0
+	}
+	return ntpac.Time(sec)*ntpac.Second + ntpac.Time(sub)*r.mul
 }
 
 // walk describes the records ahead.
@@ -207,9 +215,12 @@ func (r *records) walkPcap(f *File, b *ntpac.Batch) state {
 			sec, sub, caplen, wire = bits.ReverseBytes32(sec), bits.ReverseBytes32(sub), bits.ReverseBytes32(caplen), bits.ReverseBytes32(wire)
 		}
 		ts := ntpac.Time(sec)*ntpac.Second + ntpac.Time(sub)*mul
-		if (caplen > snap || caplen > wire || wire == 0 || sub >= unit || uint64(ts-last+nearby) > uint64(2*nearby)) && int64(pos) != trusted {
-			st = odd
-			break
+		if caplen > snap || caplen > wire || wire == 0 || sub >= unit || uint64(ts-last+nearby) > uint64(2*nearby) {
+			if int64(pos) != trusted {
+				st = odd
+				break
+			}
+			ts = r.time(sec, sub)
 		}
 		next := pos + hdr + int(caplen)
 		if next > len(mem) {

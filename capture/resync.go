@@ -115,7 +115,21 @@ func (r *records) judge(f *File) verdict {
 		return verdict{}
 	}
 	n, end := r.chain(f, c.step, c.ts, true, doubtful)
-	return verdict{keep: n == chained || end && (n > 0 || f.win.left() == c.step)}
+	if n < chained && !(end && (n > 0 || f.win.left() == c.step)) {
+		return verdict{}
+	}
+	if c.sub >= r.unit {
+		f.note(f.win.at()+int64(r.fraction()), 4, "impossible fraction of a second, left away")
+	}
+	return verdict{keep: true}
+}
+
+// fraction is where a record header has the fraction of a second.
+func (r *records) fraction() int {
+	if r.kind == snoopFile {
+		return 20
+	}
+	return 4
 }
 
 // genuine: whoever writes a record captures all of the frame, or as much as the snap length allows.
