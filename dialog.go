@@ -511,3 +511,6 @@ func (p inlinePayload) Chunk(stream uint8, n int64) ([]byte, error) {
 	l := int64(len(b))
 	return b[min(lo, l):min(hi, l)], nil
 }
+
+// InlinePayload reads a small conversation's streams from its row.
+func (c *Conversation) InlinePayload() Payload { return inlinePayload{c} }

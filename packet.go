@@ -114,7 +114,7 @@ type Datagram struct {
 	Pieces []Piece
 }
 
-// Piece is the part of a rebuilt datagram's transport payload that one captured fragment carried.
+// Piece is the part of a rebuilt datagram that one captured fragment carried.
 type Piece struct {
 	TS        Time
 	Off       int64 // the fragment's frame in its source
@@ -122,6 +122,6 @@ type Piece struct {
 	Source    SourceID
 	Index     uint16 // the source's place in its merge group
 	Cap, Wire uint32
-	Pos       uint32 // the piece's first payload byte in the frame
-	At, Len   uint32 // where it lies in the transport payload; Len is 0 for a duplicate
+	Pos       uint32 // the piece's first byte in the fragment's frame
+	At, Len   uint32 // where it lies in the rebuilt datagram; Len is 0 where earlier ones had it all
 }

@@ -1,0 +1,310 @@
+package http
+
+import (
+	"strings"
+
+	"ntpac"
+)
+
+// message is one request or response as far as it was captured.
+type message struct {
+	start    int64 // where it lies in its stream
+	headEnd  int64
+	end      int64
+	time     ntpac.Time // of its first byte
+	order    uint64
+	line     bool // the start line is known; without it the message is the tail of a head and a body
+	method   string
+	target   string
+	version  string
+	status   int
+	reason   string
+	text     string // field lines as sent
+	fields   fields
+	body     body
+	trailers string
+	interim  []int  // of a request: statuses of the 1xx responses to it
+	err      string // what is wrong, the first thing
+
+	quality     ntpac.Quality // gapped: a hole or the stream's end cuts it; guessed: where it ends was assumed
+	headQuality ntpac.Quality
+}
+
+func (m *message) fail(err string) {
+	if m.err == "" {
+		m.err = err
+	}
+}
+
+// cutHead marks a message whose head is not whole.
+func (m *message) cutHead(err string) {
+	m.fail(err)
+	m.quality, m.headQuality = ntpac.Gapped, ntpac.Gapped
+}
+
+// fields are the values that matter here; of fields that are sent twice the first, of lists all.
+type fields struct {
+	host, userAgent, referer, contentType, contentLength, contentEncoding, transferEncoding string
+	disposition, authorization, proxyAuthorization, upgrade, connection, expect             string
+}
+
+// at gives the place of a field's value and whether it is a list.
+func (f *fields) at(name string) (value *string, list bool) {
+	switch len(name) {
+	case 4:
+		return match(name, "host", &f.host), false
+	case 6:
+		return match(name, "expect", &f.expect), false
+	case 7:
+		if p := match(name, "referer", &f.referer); p != nil {
+			return p, false
+		}
+		return match(name, "upgrade", &f.upgrade), true
+	case 10:
+		if p := match(name, "user-agent", &f.userAgent); p != nil {
+			return p, false
+		}
+		return match(name, "connection", &f.connection), true
+	case 12:
+		return match(name, "content-type", &f.contentType), false
+	case 13:
+		return match(name, "authorization", &f.authorization), false
+	case 14:
+		return match(name, "content-length", &f.contentLength), true
+	case 16:
+		return match(name, "content-encoding", &f.contentEncoding), true
+	case 17:
+		return match(name, "transfer-encoding", &f.transferEncoding), true
+	case 19:
+		if p := match(name, "content-disposition", &f.disposition); p != nil {
+			return p, false
+		}
+		return match(name, "proxy-authorization", &f.proxyAuthorization), false
+	}
+	return nil, false
+}
+
+func match(name, want string, v *string) *string {
+	if strings.EqualFold(name, want) {
+		return v
+	}
+	return nil
+}
+
+// telling are fields that neither mail nor plain text has.
+func telling(name string) bool {
+	for _, w := range [...]string{"host", "user-agent", "accept", "accept-encoding", "accept-language", "cookie",
+		"connection", "content-length", "server", "set-cookie", "etag", "last-modified", "cache-control",
+		"transfer-encoding", "content-encoding", "accept-ranges", "keep-alive", "referer"} {
+		if strings.EqualFold(name, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// parse reads whole field lines. Obsolete folding (RFC 9112 section 5.2) is undone with one space.
+func (f *fields) parse(text string, m *message) {
+	var last *string
+	for len(text) > 0 {
+		i := strings.IndexByte(text, '\n')
+		if i < 0 {
+			return
+		}
+		line := chomp(text[:i])
+		text = text[i+1:]
+		if i > maxLine {
+			m.fail("header line over 64 KiB")
+		}
+		if line == "" {
+			continue
+		}
+		if line[0] == ' ' || line[0] == '\t' {
+			if last != nil {
+				*last += " " + strings.Trim(line, " \t")
+			}
+			continue
+		}
+		last = nil
+		n := fieldName(line)
+		if n == 0 {
+			continue
+		}
+		p, list := f.at(line[:n])
+		if p == nil {
+			continue
+		}
+		v := line[n:]
+		v = strings.Trim(v[strings.IndexByte(v, ':')+1:], " \t")
+		switch {
+		case *p == "":
+			*p, last = v, p
+		case list:
+			*p, last = *p+", "+v, p
+		}
+	}
+}
+
+// skipBlank moves over the empty lines that may come before a start line (RFC 9112 section 2.2).
+func skipBlank(s *ntpac.Stream) {
+	for {
+		switch b := s.Peek(2); {
+		case len(b) > 0 && b[0] == '\n':
+			s.Skip(1)
+		case len(b) > 1 && b[0] == '\r' && b[1] == '\n':
+			s.Skip(2)
+		default:
+			return
+		}
+	}
+}
+
+// starts reports whether a start line of the direction begins at the cursor.
+func starts(s *ntpac.Stream) bool {
+	b := s.Rest()
+	if len(b) == 0 || s.Dir == ntpac.Down && b[0] != 'H' && b[0] != 'I' || !tokens[b[0]] {
+		return false
+	}
+	i := indexLF(b)
+	if i < 0 {
+		b = s.Peek(maxLine)
+		if i = indexLF(b); i < 0 {
+			return false
+		}
+	}
+	return startLine(b[:i], s.Dir)
+}
+
+func startLine(line []byte, dir ntpac.Dir) (ok bool) {
+	line = chomp(line)
+	if dir == ntpac.Up {
+		_, _, ok = requestLine(line)
+	} else {
+		_, _, _, ok = statusLine(line)
+	}
+	return ok
+}
+
+// seek moves to the next line that begins a message, or to the next hole or the end.
+func seek(s *ntpac.Stream) {
+	for !starts(s) {
+		b := s.Rest()
+		if len(b) == 0 {
+			return
+		}
+		// Most lines cannot begin a message by their first byte.
+		i := 0
+		for {
+			k := indexLF(b[i:])
+			if k < 0 {
+				i = len(b)
+				break
+			}
+			i += k + 1
+			if i == len(b) || s.Dir == ntpac.Down && (b[i] == 'H' || b[i] == 'I') || s.Dir == ntpac.Up && tokens[b[i]] {
+				break
+			}
+		}
+		s.Skip(int64(i))
+	}
+}
+
+// readHead reads the head at the cursor, where a start line begins. Not ok means that its end did not
+// come: where the body begins is unknown.
+func readHead(s *ntpac.Stream, m *message) (ok bool) {
+	b := s.Rest()
+	end := headEnd(b)
+	for n := 16 << 10; end < 0 && n <= maxHead; n *= 16 {
+		b = s.Peek(n)
+		end = headEnd(b)
+	}
+	if ok = end >= 0; !ok {
+		end = min(len(b), maxHead)
+	}
+	all := latin1(b[:end])
+	s.Skip(int64(end))
+	i := strings.IndexByte(all, '\n')
+	m.startLine(chomp(all[:i]), s.Dir)
+	m.text = all[i+1:]
+	m.fields.parse(m.text, m)
+	if i > maxLine {
+		m.fail("start line over 64 KiB")
+	}
+	switch {
+	case ok:
+		m.text = trimBlank(m.text)
+	case end == maxHead:
+		m.cutHead("head over 256 KiB")
+	case s.Gap() > 0:
+		m.cutHead("hole in the head")
+	default:
+		m.cutHead("the stream ends in the head")
+	}
+	m.headEnd, m.end = s.Off(), s.Off()
+	return ok
+}
+
+func (m *message) startLine(line string, dir ntpac.Dir) {
+	m.line = true
+	if dir == ntpac.Up {
+		a, b, _ := requestLine(line)
+		m.method, m.target, m.version = line[:a], line[a+1:b], strings.TrimRight(line[b+1:], " ")
+		return
+	}
+	v, status, reason, _ := statusLine(line)
+	m.version, m.status, m.reason = line[:v], status, line[reason:]
+}
+
+// trimBlank takes the empty line off the end of a head.
+func trimBlank(text string) string {
+	text = strings.TrimSuffix(text, "\n")
+	return strings.TrimSuffix(text, "\r")
+}
+
+// readTail reads the rest of a head whose beginning is in the hole before the cursor: a line, whole or
+// not, and field lines to an empty one, of which some must be HTTP's own. ok means that it was one.
+func readTail(s *ntpac.Stream, m *message) bool {
+	b := s.Peek(maxLine)
+	end := headEnd(b)
+	if end < 0 {
+		return false
+	}
+	found := 0
+	for i, rest := 0, b[:end]; len(rest) > 0; i++ {
+		k := indexLF(rest)
+		line := chomp(rest[:k])
+		rest = rest[k+1:]
+		if startLine(line, s.Dir) || !plain(line) {
+			return false
+		}
+		if i == 0 || len(line) == 0 || line[0] == ' ' || line[0] == '\t' {
+			continue
+		}
+		n := fieldName(line)
+		if n == 0 {
+			return false
+		}
+		if telling(string(line[:n])) {
+			found++
+		}
+	}
+	if found == 0 {
+		return false
+	}
+	text := latin1(b[:end])
+	s.Skip(int64(end))
+	m.fields.parse(text[strings.IndexByte(text, '\n')+1:], m)
+	m.text += trimBlank(text)
+	m.headEnd, m.end = s.Off(), s.Off()
+	return true
+}
+
+// plain reports whether a line has no control characters but tabs.
+func plain(line []byte) bool {
+	for _, c := range line {
+		if c < ' ' && c != '\t' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,145 @@
+package http
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// Limits of a message's head. Nothing real comes near; RFC 9110 section 2.3 asks for 8,000 bytes a
+// line at least.
+const (
+	maxHead = 256 << 10
+	maxLine = 64 << 10
+)
+
+// tokens are the characters of methods and field names (RFC 9110 section 5.6.2).
+var tokens = func() (t [256]bool) {
+	for _, c := range "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" {
+		t[c] = true
+	}
+	return t
+}()
+
+// maxMethod is longer than any registered method (BASELINE-CONTROL has 16 letters).
+const maxMethod = 24
+
+// requestLine finds the parts of a request line without its end (RFC 9112 section 3): the method is
+// line[:m], the target line[m+1:t], the version line[t+1:]. Any token is a method; targets with
+// spaces are taken as they are.
+func requestLine[T string | []byte](line T) (m, t int, ok bool) {
+	for m < len(line) && m <= maxMethod && tokens[line[m]] {
+		m++
+	}
+	if m == 0 || m > maxMethod || m >= len(line) || line[m] != ' ' {
+		return 0, 0, false
+	}
+	end := len(line)
+	for end > m && line[end-1] == ' ' {
+		end--
+	}
+	t = end - len("HTTP/1.1") - 1
+	if t <= m+1 || line[t] != ' ' || !version(line[t+1:end]) {
+		return 0, 0, false
+	}
+	for _, c := range []byte(line[m+1 : t]) {
+		if c < ' ' || c == 0x7f {
+			return 0, 0, false
+		}
+	}
+	return m, t, true
+}
+
+// version reports whether the text is HTTP/1.x, or HTTP/0.9 as a few servers call themselves.
+func version[T string | []byte](v T) bool {
+	return len(v) == len("HTTP/1.1") && string(v[:5]) == "HTTP/" && (v[5] == '1' || v[5] == '0') && v[6] == '.' && digit(v[7])
+}
+
+// statusLine reads a status line without its end (RFC 9112 section 4): the version is line[:v], the
+// reason line[reason:]. SHOUTcast servers say ICY for the version.
+func statusLine[T string | []byte](line T) (v, status, reason int, ok bool) {
+	switch {
+	case len(line) >= 12 && version(line[:8]):
+		v = 8
+	case len(line) >= 7 && string(line[:3]) == "ICY":
+		v = 3
+	default:
+		return 0, 0, 0, false
+	}
+	i := v
+	for i < len(line) && line[i] == ' ' {
+		i++
+	}
+	if i == v || len(line) < i+3 || line[i] < '1' || !digit(line[i]) || !digit(line[i+1]) || !digit(line[i+2]) {
+		return 0, 0, 0, false
+	}
+	status = int(line[i]-'0')*100 + int(line[i+1]-'0')*10 + int(line[i+2]-'0')
+	i += 3
+	switch {
+	case i == len(line):
+		return v, status, i, true
+	case line[i] != ' ':
+		return 0, 0, 0, false
+	}
+	return v, status, i + 1, true
+}
+
+func digit(c byte) bool { return c >= '0' && c <= '9' }
+
+// chomp takes a trailing CR off a line whose LF is gone.
+func chomp[T string | []byte](line T) T {
+	if n := len(line); n > 0 && line[n-1] == '\r' {
+		return line[:n-1]
+	}
+	return line
+}
+
+// fieldName measures the name of a field line; 0 where the line is none.
+func fieldName[T string | []byte](line T) int {
+	i := 0
+	for i < len(line) && tokens[line[i]] {
+		i++
+	}
+	n := i
+	for i < len(line) && (line[i] == ' ' || line[i] == '\t') {
+		i++
+	}
+	if i == len(line) || line[i] != ':' {
+		return 0
+	}
+	return n
+}
+
+// headEnd finds the empty line that ends a head and gives the index behind it, -1 where it is not in b.
+func headEnd(b []byte) int {
+	for i := 0; ; {
+		k := indexLF(b[i:])
+		if k < 0 {
+			return -1
+		}
+		i += k + 1
+		switch {
+		case i < len(b) && b[i] == '\n':
+			return i + 1
+		case i+1 < len(b) && b[i] == '\r' && b[i+1] == '\n':
+			return i + 2
+		}
+	}
+}
+
+// latin1 makes text of bytes: UTF-8 stays, every other byte becomes the Latin-1 character of its value.
+func latin1(b []byte) string {
+	if utf8.Valid(b) {
+		return string(b)
+	}
+	var s strings.Builder
+	s.Grow(len(b) + len(b)/8)
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		if r == utf8.RuneError && n == 1 {
+			r = rune(b[0])
+		}
+		s.WriteRune(r)
+		b = b[n:]
+	}
+	return s.String()
+}

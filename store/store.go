@@ -1,0 +1,60 @@
+// Package store is the front door of the stores: it opens one by its address, and has the packed form
+// of payload that whoever commits chunks needs. Its folders: memory, embedded (the stores), row (what
+// they share), storetest (the laws that hold for all of them).
+package store
+
+import (
+	"context"
+	"iter"
+	"strings"
+
+	"ntpac"
+	"ntpac/store/embedded"
+	"ntpac/store/row"
+)
+
+// Options of a store; the zero value is what everybody should use.
+type Options struct {
+	// SegmentSize is the length in bytes at which the embedded store begins a new segment file; 0 is
+	// 256 MiB.
+	SegmentSize int64
+}
+
+// Checker is what stores implement whose contents can be checked as they lie on the disk. Problems are
+// reported one line each; checked counts rows, records and log entries; the error is for what kept the
+// store from being read.
+type Checker interface {
+	Check(ctx context.Context, cs string, report func(problem string)) (checked int64, err error)
+}
+
+// ErrFull is what a commit gives when the disk has no room for it; the store stays as it was.
+var ErrFull = embedded.ErrFull
+
+// Open opens the store at uri: a directory, made where it does not exist.
+func Open(_ context.Context, uri string, opt Options) (ntpac.Store, error) {
+	if scheme, _, ok := strings.Cut(uri, "://"); ok {
+		return nil, ntpac.Usagef("--store %s: this build keeps its store in a directory and knows no %s://", uri, scheme)
+	}
+	if uri == "" {
+		return nil, ntpac.Usagef("--store needs the name of a directory")
+	}
+	s, err := embedded.Open(uri, embedded.Options{SegmentSize: opt.SegmentSize})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Pack appends the packed form of raw to dst: compressed where that gains something, with its length
+// and a CRC-32C. It allocates only where dst is too short; len(raw)+len(raw)/6+64 spare bytes suffice.
+func Pack(dst, raw []byte) []byte { return row.Pack(dst, raw) }
+
+// Unpack appends the raw bytes of a packed form to dst, or gives an error and dst as it was.
+func Unpack(dst, packed []byte) ([]byte, error) { return row.Unpack(dst, packed) }
+
+// VerifyChain reads an evidence log and gives the number of its entries, or an error that names the
+// first one that does not follow from those before it.
+func VerifyChain(log iter.Seq2[*ntpac.Evidence, error]) (uint64, error) { return row.VerifyChain(log) }
+
+// Interface guard.
+var _ Checker = (*embedded.Store)(nil)
