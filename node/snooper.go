@@ -49,7 +49,7 @@ func (s *snooper) snoop(ctx context.Context, t *task) error {
 	var p ntpac.Payload
 	if t.mem.Whole() {
 		p = t.mem
-	} else if c.Inline == nil || c.Inline.Stream[0] == nil && c.Inline.Stream[1] == nil {
+	} else {
 		p = s.payload(c)
 	}
 	g := snoop.Run(ctx, s.reg, ntpac.NewDialog(c, p), snoop.Options{Expected: t.expect, Part: func(g *ntpac.Generation) error {
