@@ -1,6 +1,7 @@
 package http
 
 import (
+	"slices"
 	"strings"
 
 	"ntpac"
@@ -19,8 +20,9 @@ func (r *reader) exchange(req, resp *message, pairing ntpac.Quality) {
 	x := exchange{req, resp, pairing}
 	a := x.artifact("http", pairing, whole(req), whole(resp))
 	if req != nil {
-		for _, i := range req.interim {
-			a.Spans = append(a.Spans, i.span)
+		a.Quality = worse(a.Quality, req.interimQuality)
+		for k, i := range req.interim {
+			a.Spans = slices.Insert(a.Spans, 1+k, i.span)
 		}
 	}
 	a.Fields, a.Blobs = x.fields(), x.blobs()

@@ -28,6 +28,8 @@ type message struct {
 
 	quality     ntpac.Quality // gapped: a hole or the stream's end cuts it; guessed: where it ends was assumed
 	headQuality ntpac.Quality
+
+	interimQuality ntpac.Quality
 }
 
 func (m *message) fail(err string) {
@@ -151,8 +153,9 @@ func (f *fields) parse(text string, m *message) {
 	}
 }
 
-// skipBlank moves over the empty lines that may come before a start line (RFC 9112 section 2.2).
-func skipBlank(s *ntpac.Stream) {
+// skipBlank moves over the empty lines that may come before a start line (RFC 9112 section 2.2), and
+// says whether there were any.
+func skipBlank(s *ntpac.Stream) (any bool) {
 	for {
 		switch b := s.Peek(2); {
 		case len(b) > 0 && b[0] == '\n':
@@ -160,8 +163,9 @@ func skipBlank(s *ntpac.Stream) {
 		case len(b) > 1 && b[0] == '\r' && b[1] == '\n':
 			s.Skip(2)
 		default:
-			return
+			return any
 		}
+		any = true
 	}
 }
 
@@ -210,7 +214,9 @@ func seek(s *ntpac.Stream, start bool) {
 		}
 		switch {
 		case i >= 0:
-			if k := find(chomp(b[:i]), s.Dir, start); k >= 0 && (k == 0 && start || fieldFollows(s, i+1)) {
+			line := chomp(b[:i])
+			k := find(line, s.Dir, true)
+			if k == 0 && (start || find(line, s.Dir, false) == 0) || k >= 0 && fieldFollows(s, i+1) {
 				s.Skip(int64(k))
 				return
 			}
@@ -306,7 +312,7 @@ func readTail(s *ntpac.Stream, m *message) bool {
 		k := indexLF(rest)
 		line := chomp(rest[:k])
 		rest = rest[k+1:]
-		if find(line, s.Dir, i > 0) >= 0 || !plain(line) {
+		if find(line, s.Dir, true) >= 0 || !plain(line) {
 			return false
 		}
 		if i == 0 || len(line) == 0 || line[0] == ' ' || line[0] == '\t' {

@@ -56,6 +56,7 @@ type reader struct {
 	deferred  []*message // responses whose requests only the end can tell
 	free      []*message
 	pipelined bool // the client sends requests before earlier ones are answered
+	midstream bool // the beginning is not known, and no exchange was read yet
 
 	// By direction.
 	lost  [2]bool // messages were lost, and which request a response belongs to must be found by time
@@ -63,6 +64,8 @@ type reader struct {
 	done  [2]bool // what follows is not HTTP
 	begun [2]bool // a head that is not known was dealt with
 	whole [2]bool // the last message was followed to its end
+
+	orphan bool // since the last request, a response came whose request is not known
 
 	body   bodyReader
 	decSum hash.Hash
@@ -72,9 +75,8 @@ type reader struct {
 
 func (r *reader) begin(d *ntpac.Dialog, emit ntpac.Emitter) {
 	r.d, r.emit = d, emit
-	r.pipelined = false
-	r.lost = [2]bool{!d.Up.HeadKnown(), !d.Down.HeadKnown()}
-	r.hole, r.done, r.begun, r.whole = [2]bool{}, [2]bool{}, [2]bool{}, [2]bool{true, true}
+	r.pipelined, r.orphan, r.midstream = false, false, !d.Up.HeadKnown() || !d.Down.HeadKnown()
+	r.lost, r.hole, r.done, r.begun, r.whole = [2]bool{}, [2]bool{}, [2]bool{}, [2]bool{}, [2]bool{true, true}
 }
 
 // end lets go of everything that belongs to the dialog.
@@ -136,7 +138,7 @@ func (r *reader) mayLeave() bool {
 }
 
 // loose reports whether responses cannot simply be counted.
-func (r *reader) loose() bool { return r.lost[ntpac.Up] || r.lost[ntpac.Down] }
+func (r *reader) loose() bool { return r.midstream || r.lost[ntpac.Up] || r.lost[ntpac.Down] }
 
 func (r *reader) message(s *ntpac.Stream) *message {
 	var m *message
@@ -160,16 +162,19 @@ func (r *reader) drop(m *message) {
 // says that the body follows.
 func (r *reader) open(s *ntpac.Stream) (m *message, body bool) {
 	if s.Gap() > 0 {
-		r.lost[s.Dir], r.hole[s.Dir] = true, r.whole[s.Dir]
+		r.lost[s.Dir], r.hole[s.Dir] = true, r.whole[s.Dir] && !(s.Dir == ntpac.Up && r.orphan)
 		s.SkipGap()
 		return r.openTail(s)
 	}
-	if s.Off() == 0 && !s.HeadKnown() && !r.begun[s.Dir] {
-		return r.openTail(s)
+	if !s.HeadKnown() && !r.begun[s.Dir] {
+		r.begun[s.Dir] = true
+		if !starts(s) {
+			r.lost[s.Dir] = true
+			return r.openTail(s)
+		}
 	}
-	skipBlank(s)
-	if s.EOF() || s.Gap() > 0 {
-		return nil, false
+	if skipBlank(s) {
+		return nil, false // what follows may have come much later
 	}
 	if !starts(s) {
 		return r.astray(s)
@@ -205,7 +210,6 @@ func (r *reader) bridge(s *ntpac.Stream, m *message) (body bool) {
 // openTail reads a message whose start line is not to be seen before the cursor, if the end of its head
 // is; else it looks for the next start line.
 func (r *reader) openTail(s *ntpac.Stream) (*message, bool) {
-	r.begun[s.Dir] = true
 	if s.EOF() {
 		return nil, false
 	}
@@ -262,7 +266,7 @@ func (r *reader) request(s *ntpac.Stream) {
 		// An earlier request is not answered yet: one that waits, or one in the hole before this one.
 		r.pipelined = true
 	}
-	r.hole[ntpac.Up] = false
+	r.hole[ntpac.Up], r.orphan = false, false
 	r.pending = append(r.pending, m)
 	if r.ended(ntpac.Down) && len(r.deferred) == 0 && !r.mayLeave() || len(r.pending) > maxPending {
 		r.unanswered(r.silence())
@@ -271,11 +275,18 @@ func (r *reader) request(s *ntpac.Stream) {
 
 func (r *reader) requestBody(s *ntpac.Stream, m *message) {
 	f, n := m.requestFraming(s)
-	if f == noBody || m.expects() && (starts(s) || s.EOF()) {
+	if f == noBody || m.expects() && (starts(s) || s.EOF() || r.refused(s)) {
 		return
 	}
 	r.readBody(s, m, f, n, m.codings())
 	r.lostIn(s)
+}
+
+// refused reports whether a final answer came before the body that begins at the cursor could.
+func (r *reader) refused(s *ntpac.Stream) bool {
+	down := r.d.Down
+	_, status, _, ok := statusLine(down.Peek(len("HTTP/1.1 200")))
+	return ok && status >= 200 && len(r.pending) == 0 && !r.loose() && (s.Off()+s.Gap() == s.End() || down.Order(down.Off()) < s.Order(s.Off()))
 }
 
 // lostIn goes on behind a body whose framing was lost; behind a hole, open does.
@@ -299,7 +310,7 @@ func (r *reader) response(s *ntpac.Stream) {
 	if m.status >= 100 && m.status < 200 && m.status != 101 {
 		if req != nil {
 			req.interim = append(req.interim, interim{m.status, ntpac.Span{Dir: ntpac.Down, Off: m.start, Len: m.end - m.start}})
-			req.quality = worse(req.quality, worse(m.quality, sure))
+			req.interimQuality = worse(req.interimQuality, worse(m.quality, sure))
 		}
 		r.drop(m)
 		return
@@ -351,19 +362,16 @@ func (r *reader) match(m *message) (*message, ntpac.Quality) {
 	for k > 0 && r.pending[k-1].order >= m.order {
 		k--
 	}
-	sure := ntpac.Complete
-	switch {
-	case k == 0:
-		return nil, sure
-	case k == 1 && hole && !r.lost[ntpac.Up]:
-		sure = ntpac.Gapped // what was in the hole also answered this request: a 1xx response
-	case m.status == 408:
-		sure = ntpac.Guessed // servers say it unasked
+	if k == 0 || m.status == 408 { // which servers also say unasked
+		return nil, ntpac.Complete
+	}
+	if k == 1 && hole && !r.lost[ntpac.Up] && !r.midstream {
+		r.pending[0].interimQuality = ntpac.Gapped // what was in the hole answered this request too
 	}
 	for ; k > 1; k-- {
 		r.unanswered(ntpac.Gapped)
 	}
-	return r.pending[0], sure
+	return r.pending[0], ntpac.Complete
 }
 
 // answer emits an exchange whose response was read.
@@ -373,7 +381,7 @@ func (r *reader) answer(req, m *message, sure ntpac.Quality) {
 		r.pending = slices.Delete(r.pending, 0, 1)
 		r.exchange(req, m, sure)
 		if len(r.pending) == 0 {
-			r.lost = [2]bool{}
+			r.lost, r.midstream = [2]bool{}, false
 		}
 	case r.loose() && r.pipelined:
 		if len(r.deferred) == maxPending {
@@ -382,7 +390,7 @@ func (r *reader) answer(req, m *message, sure ntpac.Quality) {
 		}
 		r.deferred = append(r.deferred, m)
 	default:
-		r.hole[ntpac.Up] = false
+		r.hole[ntpac.Up], r.orphan = false, true
 		r.exchange(nil, m, ntpac.Gapped) // servers hardly ever speak unasked
 	}
 }
@@ -397,7 +405,7 @@ func (r *reader) unanswered(q ntpac.Quality) {
 // silence is the quality of a request that has no answer in the end: complete only where there surely
 // was none.
 func (r *reader) silence() ntpac.Quality {
-	if r.lost[ntpac.Down] || !r.closed() || r.d.Down.Gap() > 0 || r.d.Conv.In(ntpac.Down).Packets == 0 {
+	if r.midstream || r.lost[ntpac.Down] || !r.closed() || r.d.Down.Gap() > 0 || r.d.Conv.In(ntpac.Down).Packets == 0 {
 		return ntpac.Gapped
 	}
 	return ntpac.Complete
