@@ -5,11 +5,13 @@ package all
 import (
 	"ntpac"
 	"ntpac/snoop/dns"
+	"ntpac/snoop/tls"
 )
 
 // Snoopers makes one of each.
 func Snoopers() []ntpac.Snooper {
 	return []ntpac.Snooper{
 		dns.New(),
+		tls.New(),
 	}
 }
