@@ -70,14 +70,14 @@ func (b *Balancer) Prepare(batch *ntpac.Batch) {
 	batch.Packets = kept
 }
 
-// warm loads the two cache lines in which the headers of most frames lie. The loads do not depend on
-// each other, so that the processor waits for all of them at once.
+// warm loads the cache lines from the Ethernet type to the end of a TCP header, for most frames one or
+// two. The loads do not depend on each other, so that the processor waits for all of them at once.
 func (b *Balancer) warm(batch *ntpac.Batch, part []ntpac.Packet) {
 	var t byte
 	for i := range part {
 		p := &part[i]
-		if f := batch.Blocks[p.Blk].Mem[p.Pos:]; p.Cap > 40 && len(f) > 40 {
-			t += f[12] + f[40]
+		if f := batch.Blocks[p.Blk].Mem[p.Pos:]; p.Cap > 53 && len(f) > 53 {
+			t += f[12] + f[53]
 		}
 	}
 	b.touch = t

@@ -121,9 +121,11 @@ func (r *localRun) run(ctx context.Context) (*Summary, error) {
 	r.build(sys)
 	sys.Spawn("writer", actor.Escalate, r.w.run)
 	if r.w.snoop != nil {
+		src := OpenSources(r.infos(), false)
+		defer src.Close()
 		for i := range r.o.Workers {
 			s := &snooper{mail: r.w.snoop, w: r.w, reg: r.reg, rule: r.o.Select, expects: r.w.expects,
-				payload: func(c *ntpac.Conversation) ntpac.Payload { return StoredPayload(ctx, r.st, c) }}
+				payload: func(c *ntpac.Conversation) ntpac.Payload { return Payload(ctx, r.st, src, c) }}
 			sys.Spawn(fmt.Sprintf("snooper/%d", i), actor.Escalate, s.run)
 		}
 	}
@@ -139,6 +141,13 @@ func (r *localRun) run(ctx context.Context) (*Summary, error) {
 	return sum, r.finish(ctx, sum)
 }
 
+func (r *localRun) infos() (is []ntpac.SourceInfo) {
+	for _, s := range r.sources {
+		is = append(is, s.info)
+	}
+	return is
+}
+
 // build makes the actors and joins their mailboxes.
 func (r *localRun) build(sys *actor.System) {
 	n := r.o.Workers
@@ -147,7 +156,7 @@ func (r *localRun) build(sys *actor.System) {
 		expects: newExpectIndex()}
 	if !r.o.NoSnoop {
 		r.reg = snoop.NewRegistry(r.o.Snoopers)
-		r.w.snoop = actor.NewMailbox[*task](1 << 16)
+		r.w.snoop = actor.NewMailbox[*task](taskQueue)
 	}
 	seed := rand.Uint64()
 	r.d = &dispatcher{sys: sys, sources: r.sources, opened: make([]bool, len(r.sources)), stdin: r.o.Stdin, seed: seed, keyVLAN: r.o.KeyVLAN,

@@ -8,8 +8,10 @@ const (
 	typeARP        = 0x0806
 	typeTRILL      = 0x22f3
 	typeTEB        = 0x6558 // transparent Ethernet bridging: a whole Ethernet frame
+	typeEoIP       = 0x6400 // GRE only, MikroTik's
 	typeRARP       = 0x8035
 	typeVLAN       = 0x8100 // 802.1Q customer tag
+	typeAruba      = 0x8200 // GRE only, to 0x83ff: an 802.11 frame
 	typeIPv6       = 0x86dd
 	typePPP        = 0x880b // GRE only
 	typeWCCP       = 0x883e // GRE only
@@ -129,6 +131,8 @@ func (w *walk) etherType(t uint16) Verdict {
 		return w.ppp()
 	case typeTEB:
 		return w.ethernet()
+	case typeAruba:
+		return w.wlan(false)
 	case typePBB: // flags and service id, then the customer's frame
 		return w.frameAfter(4)
 	case typeFabricPath: // forwarding tag, then the frame

@@ -170,7 +170,7 @@ func Hash(k *RawKey, seed uint64) uint64 {
 	s1, s2 := seed^salt1, bits.RotateLeft64(seed, 29)^salt2
 	ends := uint64(k.ports)<<32 | uint64(k.tunnel)
 	if k.meta&kindV6 == 0 {
-		h := fold(k.a[1]<<32^k.b[1]^s1, ends^s2) ^ k.meta
+		h := fold(k.a[1]<<32^k.b[1]^s1, ends^k.meta*salt4^s2)
 		return fold(h^s2, h^salt3)
 	}
 	s3, s4 := seed^salt3, bits.RotateLeft64(seed, 29)^salt4

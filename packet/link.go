@@ -40,6 +40,10 @@ const (
 	linkNFLog      ntpac.LinkType = 239
 	linkPKTAP      ntpac.LinkType = 258
 	linkSLL2       ntpac.LinkType = 276
+	linkBroadcom   ntpac.LinkType = 281
+	linkBroadcomP  ntpac.LinkType = 282
+	linkDSA        ntpac.LinkType = 284
+	linkEDSA       ntpac.LinkType = 285
 )
 
 // link reads the header of any link type but Ethernet, which Decode knows.
@@ -81,6 +85,12 @@ func (w *walk) link(t ntpac.LinkType) Verdict {
 		return w.arcnet(4)
 	case linkPFLog:
 		return w.pflog()
+	case linkBroadcom, linkDSA: // switch tags after the addresses
+		return w.switchTag(4)
+	case linkEDSA:
+		return w.switchTag(8)
+	case linkBroadcomP: // or before them
+		return w.frameAfter(4)
 	case linkNFLog:
 		return w.nflog()
 	}
@@ -96,16 +106,30 @@ func (w *walk) family(af uint32) Verdict {
 	return NonIP
 }
 
-// loopback reads the address family in the byte order of the capturing host, or of the network.
+// switchTag reads an Ethernet frame with a switch's tag of n bytes after the addresses.
+func (w *walk) switchTag(n int) Verdict {
+	if !w.has(14 + n) {
+		return w.lack(14 + n)
+	}
+	t := w.u16(12 + n)
+	w.off += 14 + n
+	return w.lengthOrType(t)
+}
+
+// loopback reads the address family in the byte order of the capturing host, or of the network. Some
+// systems write an Ethernet type into its second half instead.
 func (w *walk) loopback() Verdict {
 	if !w.has(4) {
 		return w.lack(4)
 	}
 	af := w.u32(0)
+	w.off += 4
+	if t := uint16(af); t >= 0x600 {
+		return w.etherType(t)
+	}
 	if af&0xffff == 0 {
 		af = af>>24 | af>>8&0xff00
 	}
-	w.off += 4
 	return w.family(af)
 }
 

@@ -63,9 +63,9 @@ func (c *Counters) Map() map[string]uint64 {
 	return m
 }
 
-// maxHeaders bounds the headers that are read of one frame, failed guesses included. Real nesting
-// stays below ten.
-const maxHeaders = 48
+// maxHeaders bounds the headers that are read of one frame, failed guesses included: a hostile frame
+// costs a few microseconds at most. Real nesting stays below ten.
+const maxHeaders = 128
 
 // kept are the flags that others than Decode set.
 const kept = ntpac.Disordered | ntpac.Defragmented

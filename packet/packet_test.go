@@ -258,3 +258,80 @@ func TestFragments(t *testing.T) {
 		}
 	}
 }
+
+func TestTransports(t *testing.T) {
+	ports := []byte{0x9c, 0x40, 0, 80}
+	for _, c := range []struct {
+		proto   ntpac.Proto
+		data    []byte
+		src     uint16
+		payload int
+		verdict Verdict
+	}{
+		{ntpac.SCTP, bytesOf(ports, make([]byte, 8), []byte(text)), 40000, len(text), OK},
+		{protoUDPLite, bytesOf(ports, []byte{0, 8, 0, 0}, []byte(text)), 40000, len(text), OK},
+		{protoDCCP, bytesOf(ports, []byte{4, 0, 0, 0}, make([]byte, 8), []byte(text)), 40000, len(text), OK},
+		{89, []byte(text), 0, len(text), OK},
+		{protoNone, nil, 0, 0, OK},
+		{ntpac.SCTP, ports, 0, 0, Malformed},
+		{ntpac.UDP, ports, 0, 0, Malformed},
+		{protoDCCP, bytesOf(ports, []byte{2}, make([]byte, 20)), 0, 0, Malformed},
+	} {
+		f := pcaptest.IP(pcaptest.Client.Addr(), pcaptest.Server.Addr(), c.proto, c.data)
+		p, v := decode(linkRaw, f, len(f))
+		check(t, c.proto.String(), f, &p, v)
+		if v != c.verdict {
+			t.Errorf("%v: %v, want %v", c.proto, v, c.verdict)
+		} else if src, _ := Ports(f, &p); v == OK && (src != c.src || int(p.PayLen) != c.payload || p.Proto != c.proto) {
+			t.Errorf("%v: port %d, payload %d, %v", c.proto, src, p.PayLen, p.Proto)
+		}
+	}
+}
+
+// Mobility messages end a header chain; as headers they are passed over.
+func TestMobility(t *testing.T) {
+	message := ext6(protoMobility, protoNone, 0, 0, 0, 0, 0, 0, 0)
+	p, v := decode(linkRaw, message, len(message))
+	if v != OK || p.Proto != protoMobility || p.L4 != 40 {
+		t.Errorf("message: %v %v", v, p.Proto)
+	}
+	header := ext6(protoMobility, 6, 0, 0, 0, 0, 0, 0, 0)
+	if p, v = decode(linkRaw, header, len(header)); v != OK || p.Proto != ntpac.TCP {
+		t.Errorf("header: %v %v", v, p.Proto)
+	}
+}
+
+// The network header of a rebuilt datagram keeps the extension headers before the fragment header.
+func TestAppendHeader(t *testing.T) {
+	whole := ext6(0, bytesOf([]byte{51, 0, 1, 4, 0, 0, 0, 0, 6, 4}, make([]byte, 22))...)
+	f := bytesOf(whole[:72], []byte{6, 0, 0, 1, 0, 0, 0, 9}, whole[72:]) // a first fragment of all the data
+	f[5] += 8
+	f[48] = protoFragment
+	p, v := decode(linkRaw, f, len(f))
+	if v != OK || p.Flags&ntpac.Fragment == 0 {
+		t.Fatalf("%v %+v", v, p)
+	}
+	if got := append(AppendHeader(nil, f, &p, int(p.PayLen)), Payload(f, &p)...); string(got) != string(whole) {
+		t.Errorf("got  %x\nwant %x", got, whole)
+	}
+	if h := AppendHeader([]byte("before"), f, &p, 70000); h[6+4] != 0 || h[6+5] != 0 {
+		t.Error("an overlong datagram has a length")
+	}
+}
+
+func TestERSPAN3(t *testing.T) {
+	head := []byte{0x20, 5, 0, 0, 0, 0, 0, 0, 0, 0, 2 << 2, 1} // an IP datagram, after 8 bytes of the platform's
+	f := pcaptest.GRE(left, right, 0x1000, typeERSPAN3, 0, bytesOf(head, make([]byte, 8), tcp4()))
+	if p, v := decode(linkRaw, f, len(f)); v != OK || p.Tunnel != ntpac.ERSPAN || p.Proto != ntpac.TCP {
+		t.Errorf("%v %v %v", v, p.Tunnel, p.Proto)
+	}
+}
+
+// The first fragment of a tunnel's datagram is a fragment, whatever it shows of the inside.
+func TestFragmentedTunnel(t *testing.T) {
+	d := pcaptest.VXLAN(left, right, 9, pcaptest.Ether(pcaptest.IP(left, right, ntpac.UDP, pcaptest.UDP(pcaptest.Client, pcaptest.Server, make([]byte, 2000)))))
+	f := pcaptest.Fragment(d, 1400)[0]
+	if p, v := decode(linkRaw, f, len(f)); v != OK || p.Flags&ntpac.Fragment == 0 || p.Tunnel != ntpac.NoTunnel {
+		t.Errorf("%v %+v", v, p)
+	}
+}

@@ -53,6 +53,9 @@ func (w *walk) gre(strict bool) bool {
 	flags, t := w.u16(0), w.u16(2)
 	n, id := 4, uint32(0)
 	if flags&7 == 1 {
+		if t == typeEoIP && w.has(8) { // length, and the tunnel's id in little endian
+			return w.inside(ntpac.GRE, uint32(w.u8(7))<<8|uint32(w.u8(6)), 8, typeTEB, strict)
+		}
 		if t != typePPP || flags&0x1000 == 0 {
 			return false
 		}
@@ -91,6 +94,9 @@ func (w *walk) gre(strict bool) bool {
 			n += 4
 		}
 		t = typeIPv4
+	}
+	if t>>9 == typeAruba>>9 {
+		t = typeAruba
 	}
 	return w.inside(ntpac.GRE, id, n, t, strict)
 }
@@ -162,6 +168,10 @@ func (w *walk) portTunnel(port uint16) bool {
 	switch port {
 	case portVXLAN, portOTV:
 		// The I flag; of the rest only group policy's (G) may be set, and the last byte is reserved.
+		// With the P flag it is the generic protocol extension, on a port that is not its own.
+		if w.u8(0)&0xc == 0xc {
+			return w.vxlanGPE()
+		}
 		if w.u8(0)&^0x80 != 8 || w.u8(7) != 0 {
 			return false
 		}
@@ -193,11 +203,12 @@ func (w *walk) vxlanGPE() bool {
 	if w.u8(0)&0xc != 0xc || w.u8(7) != 0 {
 		return false
 	}
-	t, ok := [...]uint16{1: typeIPv4, 2: typeIPv6, 3: typeTEB, 4: typeNSH, 5: typeMPLS}, w.u8(3)
-	if ok == 0 || int(ok) >= len(t) {
+	types := [...]uint16{1: typeIPv4, 2: typeIPv6, 3: typeTEB, 4: typeNSH, 5: typeMPLS}
+	next := int(w.u8(3))
+	if next == 0 || next >= len(types) {
 		return false
 	}
-	return w.inside(ntpac.VXLAN, w.u32(4)>>8, 8, t[ok], true)
+	return w.inside(ntpac.VXLAN, w.u32(4)>>8, 8, types[next], true)
 }
 
 // gtpu reads a G-PDU (3GPP TS 29.281, section 5): version 1, protocol type GTP, message 255. The

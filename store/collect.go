@@ -311,6 +311,9 @@ func (c *Collector) Close(h uint32, conv *ntpac.Conversation) {
 	for _, i := range g.srcs {
 		conv.Sources = append(conv.Sources, c.Sources[i])
 	}
+	if c.Reference {
+		conv.Flags |= ntpac.Referenced
+	}
 	hist := &g.stream[ntpac.StreamHistory]
 	conv.HistLen = hist.end
 	size := len(hist.buf)

@@ -96,6 +96,7 @@ func TestCompare(t *testing.T) {
 	write("fake/conversations.jsonl", conversations)
 	write("fake/artifacts.jsonl", artifacts)
 	t.Setenv(fakeEnv, filepath.Join(dir, "fake"))
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // else each call of the fake waits a second at its end
 	o := &options{ntpac: os.Args[0], captures: filepath.Join(dir, "captures"), jobs: 2, timeout: time.Minute, tmp: t.TempDir(),
 		explained: write("explained.tsv", "a.pcap\thttp body\tgone b2\ttshark exports the chunk headers\na.pcap\thttp body\told\tstale\n"),
 		diff:      filepath.Join(dir, "diff.jsonl"), md: filepath.Join(dir, "table.md"),

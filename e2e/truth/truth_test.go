@@ -83,6 +83,7 @@ func TestCompare(t *testing.T) {
 		}
 	}
 	t.Setenv(fakeEnv, dir)
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // else each call of the fake waits a second at its end
 	o := &options{ntpac: os.Args[0], genbench: os.Args[0], size: "1M", seeds: "1", timeout: time.Minute, dir: t.TempDir(),
 		diff: filepath.Join(dir, "diff"), min: compare.Minimum{"http called complete": 100, "tcp stream": 100}}
 	var out bytes.Buffer

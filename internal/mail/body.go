@@ -235,9 +235,9 @@ func (l *leaf) attachment(dir ntpac.Dir, end int64, eol bool) Attachment {
 	a := Attachment{Attachment: artifact.Attachment{Filename: e.filename, ContentType: e.ctype, Size: l.size, Missing: l.missing}}
 	l.sum.Sum(a.SHA256[:0])
 	a.MIME = contentType(l.head, e.ctype)
-	a.Span = ntpac.Span{Dir: dir, Off: l.begin, Len: end - l.begin}
+	a.end = end
 	if k := len(l.rng.spans) - 1; k >= 0 && !l.resync && l.missing == 0 {
-		a.Span.Len = l.rng.spans[k].Off + l.rng.spans[k].Len - l.begin
+		a.end = l.rng.spans[k].Off + l.rng.spans[k].Len
 	}
 	for i := range l.rng.spans {
 		l.rng.spans[i].Dir = dir

@@ -39,10 +39,7 @@ func (m *message) responseFraming(s *ntpac.Stream, req *message) (framing, int64
 	if !m.line {
 		return noBody, 0 // half a head: what follows may be anything
 	}
-	if n := s.End() - s.Off(); n > 0 {
-		return byClose, n
-	}
-	return noBody, 0
+	return byClose, s.End() - s.Off()
 }
 
 // chunked reports whether the last transfer coding is chunked.
@@ -99,6 +96,7 @@ func (m *message) length(s *ntpac.Stream) int64 {
 	}
 	if differ {
 		m.fail("contradicting Content-Length fields")
+		m.quality = worse(m.quality, ntpac.Guessed)
 	}
 	return best
 }

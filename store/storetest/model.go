@@ -1,0 +1,5 @@
+package storetest
+
+import "pgregory.net/rapid"
+
+func modelled(b *bench) { _ = rapid.Check }
