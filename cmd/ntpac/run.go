@@ -18,6 +18,9 @@ import (
 	"ntpac/store"
 )
 
+// errKept ends a run that the user ended early: what was read is stored, and the summary says so.
+var errKept = errors.New("interrupted; what was read is kept")
+
 func (a *app) runCommand() *cobra.Command {
 	var p place
 	var o runOptions
@@ -49,7 +52,7 @@ second one stops at once, and nothing that was stored is lost.`,
 	choose(cmd, &o.checksums, "checksums", "auto looks at checksums where bytes conflict; verify lets wrong segments bring nothing; ignore", "auto", "verify", "ignore")
 	choose(cmd, &o.key, "key", "keep VLANs apart", "", "vlan")
 	f.Var(&o.memory, "max-memory", "what buffers may take, such as 512MB")
-	f.StringVar(&o.keylog, "keylog", "", "`FILE` with decryption keys, as SSLKEYLOGFILE names them")
+	f.StringVar(&o.keylog, "keylog", "", "decryption keys in the format of SSLKEYLOGFILE; `FILE`")
 	f.StringVar(&o.stats, "stats", "", "write the run's counters to `FILE`, as one JSON object")
 	return cmd
 }
@@ -91,7 +94,7 @@ func (a *app) run(p *place, o *runOptions, args []string) error {
 	case sum.Interrupt || a.drain.Err() != nil:
 		return errKept
 	case sum.Damaged():
-		return errHurt
+		return ntpac.ErrDamaged
 	}
 	return nil
 }
@@ -100,7 +103,7 @@ func (a *app) run(p *place, o *runOptions, args []string) error {
 func (o *runOptions) check(p *place, args []string) error {
 	switch {
 	case len(args) == 0:
-		return ntpac.Usagef("run needs captures: files, folders, or - for standard input")
+		return ntpac.Usagef("ntpac run needs captures: files, folders, or - for standard input")
 	case o.workers < 1:
 		return ntpac.Usagef("--workers %d: at least one is needed", o.workers)
 	case o.window < 0:
