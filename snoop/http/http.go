@@ -176,11 +176,18 @@ func (r *reader) open(s *ntpac.Stream) (m *message, body bool) {
 	if skipBlank(s) {
 		return nil, false // what follows may have come much later
 	}
-	if !starts(s) {
+	odd := !starts(s)
+	if odd && !malformed(s) {
 		return r.astray(s)
 	}
 	m = r.message(s)
 	r.whole[s.Dir] = true
+	switch {
+	case odd && readSimple(s, m):
+		return m, false
+	case odd:
+		m.fail("malformed request line")
+	}
 	if readHead(s, m) {
 		return m, true
 	}
@@ -225,13 +232,21 @@ func (r *reader) openTail(s *ntpac.Stream) (*message, bool) {
 }
 
 // astray moves from bytes that are no message, though no hole explains them, to the next that are. They
-// give an artifact that says so.
+// give an artifact that says so. But bytes that are the first answer to a request are one of HTTP/0.9.
 func (r *reader) astray(s *ntpac.Stream) (*message, bool) {
 	if last := r.newest(); s.Dir == ntpac.Up && last != nil && last.method == "CONNECT" {
 		r.done[ntpac.Up] = true // a tunnel, whose answer is not to be seen
 		return nil, false
 	}
 	m := r.message(s)
+	if s.Dir == ntpac.Down && s.Off() == 0 && len(r.pending) > 0 && !r.loose() {
+		if r.pending[0].version != "HTTP/0.9" {
+			m.fail("no status line")
+		}
+		m.headEnd = m.start
+		m.line, m.version = true, "HTTP/0.9"
+		return m, true
+	}
 	seek(s, false)
 	m.end = s.Off()
 	m.fail(fmt.Sprintf("%d bytes that belong to no message", m.end-m.start))
