@@ -185,12 +185,9 @@ func starts(s *ntpac.Stream) bool {
 	if len(b) == 0 || s.Dir == ntpac.Down && b[0]|0x20 != 'h' && b[0] != 'I' || !tokens[b[0]] {
 		return false
 	}
-	i := indexLF(b)
+	b, i := line(s)
 	if i < 0 {
-		b = s.Peek(maxLine)
-		if i = indexLF(b); i < 0 {
-			return len(b) < maxLine && cutLine(b, s.Dir)
-		}
+		return len(b) < maxLine && cutLine(b, s.Dir)
 	}
 	line := chomp(b[:i])
 	switch find(line, s.Dir, true) {
@@ -202,6 +199,19 @@ func starts(s *ntpac.Stream) bool {
 	// A known method ends the first word: junk and a request, or a method of upper-case letters.
 	m, _, ok := requestLine(line)
 	return ok && string(line[:m]) == strings.ToUpper(string(line[:m]))
+}
+
+// line gives the bytes in which the end of the line at the cursor has to come, and the index of its
+// LF, -1 for none.
+func line(s *ntpac.Stream) ([]byte, int) {
+	b := s.Rest()
+	b = b[:min(len(b), maxLine)]
+	i := indexLF(b)
+	if i < 0 && len(b) < maxLine {
+		b = s.Peek(maxLine)
+		i = indexLF(b)
+	}
+	return b, i
 }
 
 // cutLine reports whether a line whose end is not there was to be a start line.
@@ -217,8 +227,7 @@ func cutLine(b []byte, dir ntpac.Dir) (ok bool) {
 // malformed reports whether a line begins at the cursor that was meant for a request line, or is one
 // of HTTP/0.9.
 func malformed(s *ntpac.Stream) bool {
-	b := s.Peek(maxLine)
-	i := indexLF(b)
+	b, i := line(s)
 	return s.Dir == ntpac.Up && i >= 0 && knownRequest(chomp(b[:i])) > 0
 }
 
@@ -226,12 +235,7 @@ func malformed(s *ntpac.Stream) bool {
 // without one. It stops at holes and at the end. start says that the cursor is where a line begins.
 func seek(s *ntpac.Stream, start bool) {
 	for {
-		b := s.Rest()
-		i := indexLF(b)
-		if i < 0 {
-			b = s.Peek(maxLine)
-			i = indexLF(b)
-		}
+		b, i := line(s)
 		switch {
 		case i >= 0:
 			line := chomp(b[:i])
@@ -271,6 +275,7 @@ func fieldFollows(s *ntpac.Stream, n int) bool {
 // come: where the body begins is unknown.
 func readHead(s *ntpac.Stream, m *message) (ok bool) {
 	b := s.Rest()
+	b = b[:min(len(b), maxHead)]
 	end := headEnd(b)
 	for n := 16 << 10; end < 0 && n <= maxHead; n *= 16 {
 		b = s.Peek(n)
@@ -301,8 +306,7 @@ func readHead(s *ntpac.Stream, m *message) (ok bool) {
 
 // readSimple reads a request of HTTP/0.9: a line and nothing else. Not ok means that it is none.
 func readSimple(s *ntpac.Stream, m *message) bool {
-	b := s.Peek(maxLine)
-	i := indexLF(b)
+	b, i := line(s)
 	line := chomp(b[:i])
 	k := knownRequest(line)
 	if k == 0 || line[k+1] != '/' || bytes.IndexByte(line[k+1:], ' ') >= 0 || fieldName(b[i+1:]) > 0 {

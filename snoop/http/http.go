@@ -24,8 +24,8 @@ func New() *Snooper { return &Snooper{} }
 // Info describes the snooper.
 func (*Snooper) Info() ntpac.SnooperInfo {
 	return ntpac.SnooperInfo{
-		Name: "http", Version: 1, Protos: []ntpac.Proto{ntpac.TCP},
-		Ports: []uint16{80, 8080, 8000, 8008, 8081, 8088, 8888, 3128, 591},
+		Name: "http", Version: 1, Protos: []ntpac.Proto{ntpac.TCP, ntpac.UDP},
+		Ports: []uint16{80, 8080, 8000, 8008, 8081, 8088, 8888, 3128, 591, 1900},
 		Types: []string{"http", "file", "credential"},
 		Holes: "A hole in a body leaves the rest of it in place; a hole in a head or in chunk framing costs that message, and reading goes on at the next start line.",
 	}
@@ -33,6 +33,12 @@ func (*Snooper) Info() ntpac.SnooperInfo {
 
 // Snoop reads the whole dialog.
 func (sn *Snooper) Snoop(ctx context.Context, d *ntpac.Dialog, emit ntpac.Emitter) error {
+	if d.Conv.Key.Proto == ntpac.UDP {
+		return datagrams(ctx, d, emit)
+	}
+	if turned(d) {
+		d, emit = turn(d, emit)
+	}
 	r, _ := sn.readers.Get().(*reader)
 	if r == nil {
 		r = &reader{decSum: sha256.New(), body: bodyReader{sum: sha256.New()}}

@@ -23,15 +23,18 @@ const (
 // Probe is certain where a direction begins with a start line, or, where its beginning is not known,
 // has one later.
 func (*Snooper) Probe(h *ntpac.Head) ntpac.Verdict {
-	if h.Proto != ntpac.TCP {
+	if h.Proto != ntpac.TCP && h.Proto != ntpac.UDP {
 		return ntpac.Verdict{}
 	}
-	up, down := lookAt(h.Data[ntpac.Up], h.Known[ntpac.Up]), lookAt(h.Data[ntpac.Down], h.Known[ntpac.Down])
+	udp := h.Proto == ntpac.UDP
+	up, down := lookAt(h.Data[ntpac.Up], udp || h.Known[ntpac.Up]), lookAt(h.Data[ntpac.Down], udp || h.Known[ntpac.Down])
 	switch {
 	case up == request, up != response && down == response:
 		return ntpac.Verdict{Confidence: ntpac.Certain}
 	case down == request, up == response:
 		return ntpac.Verdict{Confidence: ntpac.Certain, Swapped: true}
+	case udp:
+		return ntpac.Verdict{}
 	case up == simple:
 		return ntpac.Verdict{Confidence: ntpac.Unsure}
 	case up == foreign || down == foreign || up == nothing && down == nothing:
