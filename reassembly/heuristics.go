@@ -67,22 +67,7 @@ func (r *Reassembler) continues(f *flow, side ntpac.Side, t *segmentView) splitR
 	me, peer := &f.half[side], &f.half[side.Other()]
 	ended := f.closeAt != 0
 	if t.syn {
-		if me.state&haveBase == 0 || me.base == t.seq+1 {
-			// The first packet of this side, or its SYN again. A second SYN-ACK-less SYN is harmless.
-			if me.state&haveBase == 0 && me.packets == 0 && !ended {
-				return noSplit
-			}
-			if me.base == t.seq+1 && (!ended || t.ts-f.last <= r.cfg.Idle) {
-				return noSplit
-			}
-		}
-		if me.state&holding != 0 && t.ts-me.started <= r.cfg.Window {
-			return noSplit // the SYN of the held bytes, captured late
-		}
-		if me.bytes > 0 || peer.bytes > 0 || me.segs != 0 || ended || me.state&sawSyn != 0 && peer.state&sawSyn != 0 || me.state&sawSyn == 0 {
-			return splitSyn
-		}
-		return noSplit // nothing was said yet: the same attempt with another number
+		return r.continuesWithSyn(f, side, t, ended)
 	}
 	off := me.unwrap(t.seq)
 	exact := me.state&haveBase == 0 || off == me.next || off == me.next-1
@@ -99,6 +84,27 @@ func (r *Reassembler) continues(f *flow, side ntpac.Side, t *segmentView) splitR
 		return noSplit
 	}
 	return splitJump
+}
+
+// continuesWithSyn decides whether a SYN belongs to the conversation: as its beginning, captured late
+// or sent again, or as another attempt before anything was said.
+func (r *Reassembler) continuesWithSyn(f *flow, side ntpac.Side, t *segmentView, ended bool) splitReason {
+	me, peer := &f.half[side], &f.half[side.Other()]
+	switch {
+	case me.state&haveBase != 0 && me.base == t.seq+1:
+		if !ended || t.ts-f.last <= r.cfg.Idle {
+			return noSplit // sent again
+		}
+	case t.hasAck && me.state&haveBase == 0 && peer.state&haveISN != 0 && t.ack == peer.base && !ended:
+		return noSplit // the answer to this conversation's SYN, behind acknowledgements that overtook it
+	case me.state&haveBase == 0 && me.packets == 0 && !ended:
+		return noSplit // the first packet of this side
+	case me.state&holding != 0 && t.ts-me.started <= r.cfg.Window:
+		return noSplit // the SYN of the held bytes, captured late
+	case me.bytes == 0 && peer.bytes == 0 && me.segs == 0 && !ended && me.state&sawSyn != 0 && peer.state&sawSyn == 0:
+		return noSplit // nothing was said yet: the same attempt with another number
+	}
+	return splitSyn
 }
 
 // tied reports whether something ties a segment at off to its conversation: nearness, the initial
