@@ -1,6 +1,7 @@
 package http
 
 import (
+	"bytes"
 	"strings"
 
 	"ntpac"
@@ -177,18 +178,16 @@ func find(line []byte, dir ntpac.Dir, start bool) int {
 	return findStatus(line, start)
 }
 
-// starts reports whether a start line of the direction begins at the cursor, where a message is due.
+// starts reports whether a start line of the direction begins at the cursor, where a message is due. A
+// line that a hole or the end cuts counts if it can be told.
 func starts(s *ntpac.Stream) bool {
 	b := s.Rest()
-	if len(b) == 0 || s.Dir == ntpac.Down && b[0] != 'H' && b[0] != 'I' || !tokens[b[0]] {
+	if len(b) == 0 || s.Dir == ntpac.Down && b[0]|0x20 != 'h' && b[0] != 'I' || !tokens[b[0]] {
 		return false
 	}
-	i := indexLF(b)
+	b, i := line(s)
 	if i < 0 {
-		b = s.Peek(maxLine)
-		if i = indexLF(b); i < 0 {
-			return false
-		}
+		return len(b) < maxLine && cutLine(b, s.Dir)
 	}
 	line := chomp(b[:i])
 	switch find(line, s.Dir, true) {
@@ -202,16 +201,41 @@ func starts(s *ntpac.Stream) bool {
 	return ok && string(line[:m]) == strings.ToUpper(string(line[:m]))
 }
 
+// line gives the bytes in which the end of the line at the cursor has to come, and the index of its
+// LF, -1 for none.
+func line(s *ntpac.Stream) ([]byte, int) {
+	b := s.Rest()
+	b = b[:min(len(b), maxLine)]
+	i := indexLF(b)
+	if i < 0 && len(b) < maxLine {
+		b = s.Peek(maxLine)
+		i = indexLF(b)
+	}
+	return b, i
+}
+
+// cutLine reports whether a line whose end is not there was to be a start line.
+func cutLine(b []byte, dir ntpac.Dir) (ok bool) {
+	if dir == ntpac.Down {
+		_, _, _, ok = statusLine(b)
+		return ok
+	}
+	m := knownRequest(chomp(b))
+	return m > 0 && (b[m+1] == '/' || b[m+1] == '*' || hasPrefixFold(string(b[m+1:min(len(b), m+5)]), "http"))
+}
+
+// malformed reports whether a line begins at the cursor that was meant for a request line, or is one
+// of HTTP/0.9.
+func malformed(s *ntpac.Stream) bool {
+	b, i := line(s)
+	return s.Dir == ntpac.Up && i >= 0 && knownRequest(chomp(b[:i])) > 0
+}
+
 // seek moves to where the next message begins, which need not be the beginning of a line: bodies end
 // without one. It stops at holes and at the end. start says that the cursor is where a line begins.
 func seek(s *ntpac.Stream, start bool) {
 	for {
-		b := s.Rest()
-		i := indexLF(b)
-		if i < 0 {
-			b = s.Peek(maxLine)
-			i = indexLF(b)
-		}
+		b, i := line(s)
 		switch {
 		case i >= 0:
 			line := chomp(b[:i])
@@ -251,6 +275,7 @@ func fieldFollows(s *ntpac.Stream, n int) bool {
 // come: where the body begins is unknown.
 func readHead(s *ntpac.Stream, m *message) (ok bool) {
 	b := s.Rest()
+	b = b[:min(len(b), maxHead)]
 	end := headEnd(b)
 	for n := 16 << 10; end < 0 && n <= maxHead; n *= 16 {
 		b = s.Peek(n)
@@ -261,13 +286,10 @@ func readHead(s *ntpac.Stream, m *message) (ok bool) {
 	}
 	all := latin1(b[:end])
 	s.Skip(int64(end))
-	i := strings.IndexByte(all, '\n')
-	m.startLine(chomp(all[:i]), s.Dir)
-	m.text = all[i+1:]
-	m.fields.parse(m.text, m)
-	if i > maxLine {
-		m.fail("start line over 64 KiB")
-	}
+	line, text, _ := strings.Cut(all, "\n")
+	m.startLine(chomp(line), s.Dir)
+	m.text = text
+	m.fields.parse(text, m)
 	switch {
 	case ok:
 		m.text = trimBlank(m.text)
@@ -282,15 +304,35 @@ func readHead(s *ntpac.Stream, m *message) (ok bool) {
 	return ok
 }
 
+// readSimple reads a request of HTTP/0.9: a line and nothing else. Not ok means that it is none.
+func readSimple(s *ntpac.Stream, m *message) bool {
+	b, i := line(s)
+	line := chomp(b[:i])
+	k := knownRequest(line)
+	if k == 0 || line[k+1] != '/' || bytes.IndexByte(line[k+1:], ' ') >= 0 || fieldName(b[i+1:]) > 0 {
+		return false
+	}
+	m.startLine(latin1(line), ntpac.Up)
+	m.version = "HTTP/0.9"
+	s.Skip(int64(i) + 1)
+	m.headEnd, m.end = s.Off(), s.Off()
+	return true
+}
+
+// startLine takes a start line apart, as far as it is there.
 func (m *message) startLine(line string, dir ntpac.Dir) {
 	m.line = true
-	if dir == ntpac.Up {
-		a, b, _ := requestLine(line)
+	if dir == ntpac.Down {
+		v, status, reason, _ := statusLine(line)
+		m.version, m.status, m.reason = line[:v], status, line[reason:]
+		return
+	}
+	if a, b, ok := requestLine(line); ok {
 		m.method, m.target, m.version = line[:a], line[a+1:b], strings.TrimRight(line[b+1:], " ")
 		return
 	}
-	v, status, reason, _ := statusLine(line)
-	m.version, m.status, m.reason = line[:v], status, line[reason:]
+	m.method, m.target, _ = strings.Cut(line, " ")
+	m.target, m.version, _ = strings.Cut(m.target, " ")
 }
 
 // trimBlank takes the empty line off the end of a head.

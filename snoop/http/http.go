@@ -24,8 +24,8 @@ func New() *Snooper { return &Snooper{} }
 // Info describes the snooper.
 func (*Snooper) Info() ntpac.SnooperInfo {
 	return ntpac.SnooperInfo{
-		Name: "http", Version: 1, Protos: []ntpac.Proto{ntpac.TCP},
-		Ports: []uint16{80, 8080, 8000, 8008, 8081, 8088, 8888, 3128, 591},
+		Name: "http", Version: 1, Protos: []ntpac.Proto{ntpac.TCP, ntpac.UDP},
+		Ports: []uint16{80, 8080, 8000, 8008, 8081, 8088, 8888, 3128, 591, 1900},
 		Types: []string{"http", "file", "credential"},
 		Holes: "A hole in a body leaves the rest of it in place; a hole in a head or in chunk framing costs that message, and reading goes on at the next start line.",
 	}
@@ -33,6 +33,12 @@ func (*Snooper) Info() ntpac.SnooperInfo {
 
 // Snoop reads the whole dialog.
 func (sn *Snooper) Snoop(ctx context.Context, d *ntpac.Dialog, emit ntpac.Emitter) error {
+	if d.Conv.Key.Proto == ntpac.UDP {
+		return datagrams(ctx, d, emit)
+	}
+	if turned(d) {
+		d, emit = turn(d, emit)
+	}
 	r, _ := sn.readers.Get().(*reader)
 	if r == nil {
 		r = &reader{decSum: sha256.New(), body: bodyReader{sum: sha256.New()}}
@@ -176,11 +182,18 @@ func (r *reader) open(s *ntpac.Stream) (m *message, body bool) {
 	if skipBlank(s) {
 		return nil, false // what follows may have come much later
 	}
-	if !starts(s) {
+	odd := !starts(s)
+	if odd && !malformed(s) {
 		return r.astray(s)
 	}
 	m = r.message(s)
 	r.whole[s.Dir] = true
+	switch {
+	case odd && readSimple(s, m):
+		return m, false
+	case odd:
+		m.fail("malformed request line")
+	}
 	if readHead(s, m) {
 		return m, true
 	}
@@ -225,13 +238,21 @@ func (r *reader) openTail(s *ntpac.Stream) (*message, bool) {
 }
 
 // astray moves from bytes that are no message, though no hole explains them, to the next that are. They
-// give an artifact that says so.
+// give an artifact that says so. But bytes that are the first answer to a request are one of HTTP/0.9.
 func (r *reader) astray(s *ntpac.Stream) (*message, bool) {
 	if last := r.newest(); s.Dir == ntpac.Up && last != nil && last.method == "CONNECT" {
 		r.done[ntpac.Up] = true // a tunnel, whose answer is not to be seen
 		return nil, false
 	}
 	m := r.message(s)
+	if s.Dir == ntpac.Down && s.Off() == 0 && len(r.pending) > 0 && !r.loose() {
+		if r.pending[0].version != "HTTP/0.9" {
+			m.fail("no status line")
+		}
+		m.headEnd = m.start
+		m.line, m.version = true, "HTTP/0.9"
+		return m, true
+	}
 	seek(s, false)
 	m.end = s.Off()
 	m.fail(fmt.Sprintf("%d bytes that belong to no message", m.end-m.start))

@@ -2,6 +2,7 @@ package http
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -112,9 +113,34 @@ func findStatus(line []byte, start bool) int {
 	return -1
 }
 
-// version reports whether the text is HTTP/1.x, or HTTP/0.9 as a few servers call themselves.
+// version reports whether the text is HTTP/1.x, or HTTP/0.9 as a few servers call themselves, in any
+// case of letters.
 func version[T string | []byte](v T) bool {
-	return len(v) == len("HTTP/1.1") && string(v[:5]) == "HTTP/" && (v[5] == '1' || v[5] == '0') && v[6] == '.' && digit(v[7])
+	return len(v) == len("HTTP/1.1") && v[0]|0x20 == 'h' && v[1]|0x20 == 't' && v[2]|0x20 == 't' && v[3]|0x20 == 'p' && v[4] == '/' &&
+		(v[5] == '1' || v[5] == '0') && v[6] == '.' && digit(v[7])
+}
+
+// knownRequest measures the method of a line that begins as a request does, however it goes on: a
+// known method, a space, and printable text. 0 for none.
+func knownRequest[T string | []byte](line T) int {
+	m := 0
+	for m < len(line) && m <= maxMethod && tokens[line[m]] {
+		m++
+	}
+	if m+1 >= len(line) || line[m] != ' ' || !slices.Contains(methods[:], string(line[:m])) {
+		return 0
+	}
+	for _, c := range []byte(line[m:]) {
+		if c < ' ' || c == 0x7f {
+			return 0
+		}
+	}
+	for _, other := range [...]string{"RTSP/", "SIP/"} {
+		if strings.Contains(string(line), other) {
+			return 0
+		}
+	}
+	return m
 }
 
 // statusLine reads a status line without its end (RFC 9112 section 4): the version is line[:v], the
