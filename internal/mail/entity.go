@@ -178,6 +178,20 @@ func fieldLine(b []byte) bool {
 	return i > 0
 }
 
+// knownField reports whether a line begins with a field that is read here.
+func knownField(b []byte) bool {
+	i := bytes.IndexByte(b, ':')
+	if i < 0 || i > 30 {
+		return false
+	}
+	switch strings.ToLower(string(b[:i])) {
+	case "content-type", "content-disposition", "content-transfer-encoding", "from", "to", "cc", "bcc", "subject", "date",
+		"message-id":
+		return true
+	}
+	return false
+}
+
 // isContentType reports whether a line begins the field Content-Type.
 func isContentType(b []byte) bool {
 	const name = "content-type"
