@@ -171,7 +171,7 @@ func TestHoles(t *testing.T) {
 		p.Write(0, b)
 		whole := p.Finish().Attachments
 		for off := 0; off < len(b); off++ {
-			for _, n := range []int{1, 2, 3, 7, 40} {
+			for _, n := range [][]int{{1, 40}, {2}, {7}}[off%3] {
 				n = min(n, len(b)-off)
 				p.Reset(ntpac.Down)
 				p.Write(0, b[:off])
