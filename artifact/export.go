@@ -103,7 +103,26 @@ func (x *Export) JSON(ctx context.Context, sel ntpac.Selector, w io.Writer) (n i
 	return n, b.Flush()
 }
 
-// Open gives the dialog of a conversation; it is an Opener.
+// ConversationsJSON writes the selected conversations as JSON lines and says how many.
+func (x *Export) ConversationsJSON(ctx context.Context, sel ntpac.Selector, sources map[ntpac.SourceID]string, w io.Writer) (n int, err error) {
+	b := bufio.NewWriterSize(w, 64<<10)
+	var line []byte
+	for c, err := range x.Conversations(ctx, sel) {
+		if err != nil {
+			return n, err
+		}
+		line = append(AppendConversation(line[:0], c, sources), '\n')
+		if _, err := b.Write(line); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, b.Flush()
+}
+
+// Opener gives the dialogs of stored conversations.
+func (x *Export) Opener(ctx context.Context) Opener { return x.open(ctx) }
+
 func (x *Export) open(ctx context.Context) Opener {
 	return func(id ntpac.ConversationID) (*ntpac.Dialog, error) {
 		c, err := x.Store.Conversation(ctx, x.Case, id)
