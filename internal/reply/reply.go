@@ -89,17 +89,22 @@ func (r *Reader) Answer(cmd, next int64, group bool) (*Reply, State) {
 }
 
 // search pairs by the order of capture: the answer comes behind the command, and before the client
-// says something new. Of several final replies there the last one is the answer; whose the others are
-// is not certain.
+// says something new. Of several final replies there the last one is the answer, or the first one where
+// commands are missing behind this one; whose the others are is not certain.
 func (r *Reader) search(cmd, next int64, group bool) (*Reply, State) {
 	r.Drain(cmd)
 	until := ^uint64(0)
-	if next < r.up.End() {
+	if left := r.up.End() - next; left > 0 && r.up.Missing(next, left) < left {
 		until = r.up.Order(next)
 	}
+	first := next < r.up.End() && r.up.Missing(next, 1) > 0
 	state := None
 	var found, hole Reply
 	for p := r.Peek(); p != nil && r.down.Order(p.Off) < until; p = r.Peek() {
+		if first && found.Code != 0 {
+			found.Broken = true
+			break
+		}
 		r.have = false
 		if p.Hole() {
 			hole, state = *p, max(state, Lost)

@@ -10,6 +10,7 @@ import (
 	"ntpac"
 	"ntpac/artifact"
 	"ntpac/internal/reply"
+	"ntpac/internal/tlshello"
 )
 
 const (
@@ -254,13 +255,28 @@ func (s *session) effect(t *turn) (stop bool) {
 			s.passive(t.Code, t.Reply, at)
 		}
 	case "auth":
-		return t.Code == 234 || t.Code == 334 || t.state != reply.Got && s.handshake()
+		if stop = t.Code == 234 || t.Code == 334 || t.state != reply.Got && s.handshake(); stop {
+			s.tls(t)
+		}
+		return stop
 	default:
 		if c := commandOf([]byte(t.verb)); c != nil && c.transfer {
 			s.transfer(t)
 		}
 	}
 	return false
+}
+
+// tls shows the handshake that follows the reply to AUTH (RFC 4217), or a hole in its place. Nothing
+// behind it can be read.
+func (s *session) tls(t *turn) {
+	down := s.d.Down.End()
+	if k := len(t.answers); k > 0 {
+		down = t.answers[k-1].Off + t.answers[k-1].Len
+	}
+	for _, a := range tlshello.ReadConversation(s.d, s.up.Off(), down) {
+		s.emit.Emit(a)
+	}
 }
 
 // handshake reports whether a TLS record comes next.

@@ -7,6 +7,7 @@ import (
 	"ntpac/artifact"
 	"ntpac/internal/mail"
 	"ntpac/internal/reply"
+	"ntpac/internal/tlshello"
 )
 
 const (
@@ -190,7 +191,11 @@ func (s *session) command(off int64, line []byte) (stop bool) {
 		return false
 	case starttls:
 		p, state := s.answer()
-		return state == reply.Got && p.Code == 220 || state != reply.Got && s.handshake()
+		stop = state == reply.Got && p.Code == 220 || state != reply.Got && s.handshake()
+		if stop {
+			s.tls(p)
+		}
+		return stop
 	case other:
 		if !s.chunked && (s.replies.Torn || s.d.Down.End() == 0) && headerField(line) {
 			s.up.MoveTo(off) // DATA was lost
@@ -200,6 +205,18 @@ func (s *session) command(off int64, line []byte) (stop bool) {
 	}
 	s.answer()
 	return false
+}
+
+// tls shows the handshake that follows the reply to STARTTLS (RFC 3207), or a hole in its place. Nothing
+// behind it can be read.
+func (s *session) tls(p *reply.Reply) {
+	down := s.d.Down.End()
+	if p != nil {
+		down = p.Off + p.Len
+	}
+	for _, a := range tlshello.ReadConversation(s.d, s.up.Off(), down) {
+		s.emit.Emit(a)
+	}
 }
 
 // handshake reports whether a TLS record comes next.
