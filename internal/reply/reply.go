@@ -46,6 +46,7 @@ type Reader struct {
 	up, down *ntpac.Stream
 	cur      Reply
 	have     bool
+	end      int64
 	text     []byte
 }
 
@@ -63,10 +64,21 @@ func (r *Reader) Peek() *Reply {
 	return &r.cur
 }
 
+// End is where the last reply that was taken ends in the server's stream.
+func (r *Reader) End() int64 { return r.end }
+
+// taken notes that the current reply belongs to something.
+func (r *Reader) taken() {
+	r.have = false
+	r.end = r.cur.Off + r.cur.Len
+}
+
 // Take gives the next reply and moves on.
 func (r *Reader) Take() *Reply {
 	p := r.Peek()
-	r.have = false
+	if p != nil {
+		r.taken()
+	}
 	return p
 }
 
@@ -105,7 +117,7 @@ func (r *Reader) search(cmd, next int64, group bool) (*Reply, State) {
 			found.Broken = true
 			break
 		}
-		r.have = false
+		r.taken()
 		if p.Hole() {
 			hole, state = *p, max(state, Lost)
 			continue
@@ -148,7 +160,7 @@ func (r *Reader) Drain(at int64) (code int) {
 		if r.Orphan != nil && !p.Hole() {
 			r.Orphan(p)
 		}
-		r.have = false
+		r.taken()
 	}
 	return code
 }

@@ -59,6 +59,10 @@ func (s *session) run() error {
 		off := s.up.Off()
 		if s.up.SkipGap() > 0 {
 			s.hole()
+			if s.handshake() {
+				s.tls()
+				return s.ctx.Err()
+			}
 			torn = true
 			continue
 		}
@@ -256,7 +260,7 @@ func (s *session) effect(t *turn) (stop bool) {
 		}
 	case "auth":
 		if stop = t.Code == 234 || t.Code == 334 || t.state != reply.Got && s.handshake(); stop {
-			s.tls(t)
+			s.tls()
 		}
 		return stop
 	default:
@@ -267,14 +271,9 @@ func (s *session) effect(t *turn) (stop bool) {
 	return false
 }
 
-// tls shows the handshake that follows the reply to AUTH (RFC 4217), or a hole in its place. Nothing
-// behind it can be read.
-func (s *session) tls(t *turn) {
-	down := s.d.Down.End()
-	if k := len(t.answers); k > 0 {
-		down = t.answers[k-1].Off + t.answers[k-1].Len
-	}
-	for _, a := range tlshello.ReadConversation(s.d, s.up.Off(), down) {
+// tls shows the handshake that follows the reply to AUTH (RFC 4217). Nothing behind it can be read.
+func (s *session) tls() {
+	for _, a := range tlshello.ReadConversation(s.d, s.up.Off(), s.replies.End()) {
 		s.emit.Emit(a)
 	}
 }

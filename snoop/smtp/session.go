@@ -104,6 +104,8 @@ func (s *session) enter(off int64) {
 	code := s.replies.Drain(s.up.Off())
 	line := s.peekLine()
 	switch {
+	case s.handshake():
+		s.tls()
 	case command(line):
 	case code == 354, headerField(line) && !s.chunked:
 		s.message(off)
@@ -193,7 +195,7 @@ func (s *session) command(off int64, line []byte) (stop bool) {
 		p, state := s.answer()
 		stop = state == reply.Got && p.Code == 220 || state != reply.Got && s.handshake()
 		if stop {
-			s.tls(p)
+			s.tls()
 		}
 		return stop
 	case other:
@@ -207,16 +209,12 @@ func (s *session) command(off int64, line []byte) (stop bool) {
 	return false
 }
 
-// tls shows the handshake that follows the reply to STARTTLS (RFC 3207), or a hole in its place. Nothing
-// behind it can be read.
-func (s *session) tls(p *reply.Reply) {
-	down := s.d.Down.End()
-	if p != nil {
-		down = p.Off + p.Len
-	}
-	for _, a := range tlshello.ReadConversation(s.d, s.up.Off(), down) {
+// tls shows the handshake that follows the reply to STARTTLS (RFC 3207). Nothing behind it can be read.
+func (s *session) tls() {
+	for _, a := range tlshello.ReadConversation(s.d, s.up.Off(), s.replies.End()) {
 		s.emit.Emit(a)
 	}
+	s.up.MoveTo(s.up.End())
 }
 
 // handshake reports whether a TLS record comes next.
