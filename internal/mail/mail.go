@@ -17,7 +17,6 @@ const (
 	MaxHeader  = 256 << 10 // bytes of one header
 	maxLine    = 4 << 10   // a longer line is read in pieces
 	maxSpans   = 16 << 10  // ranges of one recipe
-	sniffSize  = 3 << 10   // bytes by which a content is recognised
 	outSize    = 12 << 10  // decoded bytes hashed at once
 	containers = 8         // nested messages that are attachments themselves
 )

@@ -8,12 +8,14 @@ import (
 	"ntpac/snoop/ftp"
 	"ntpac/snoop/http"
 	"ntpac/snoop/smtp"
+	"ntpac/snoop/tls"
 )
 
 // Snoopers makes one of each.
 func Snoopers() []ntpac.Snooper {
 	return []ntpac.Snooper{
 		dns.New(),
+		tls.New(),
 		http.New(),
 		smtp.New(),
 		ftp.New(),

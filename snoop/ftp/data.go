@@ -5,8 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 
-	"github.com/gabriel-vasile/mimetype"
-
 	"ntpac"
 	"ntpac/artifact"
 )
@@ -56,6 +54,12 @@ func (*Data) SnoopExpected(ctx context.Context, d *ntpac.Dialog, e *ntpac.Expect
 // file shows what the conversation carries in the direction of the transfer.
 func file(ctx context.Context, d *ntpac.Dialog, a *announced, control string, emit ntpac.Emitter) error {
 	s := carrier(d, a)
+	if a.Command == "" && a.Server != "" { // the command was not captured: the direction tells
+		a.Command = "STOR"
+		if sender := d.Conv.Key.End[d.Conv.Side(s.Dir)].Addr(); sender.String() == a.Server {
+			a.Command = "RETR"
+		}
+	}
 	sum := sha256.New()
 	var head []byte
 	var size int64
@@ -69,15 +73,13 @@ func file(ctx context.Context, d *ntpac.Dialog, a *announced, control string, em
 			break
 		}
 		sum.Write(b)
-		head = append(head, b[:min(len(b), 3072-len(head))]...)
+		head = append(head, b[:min(len(b), artifact.SniffSize-len(head))]...)
 		size += int64(len(b))
 		s.Skip(int64(len(b)))
 	}
 	f := &artifact.FTPFile{Command: a.Command, User: a.User, Control: control, Mode: a.Mode, Offset: a.Rest,
 		File: artifact.File{Protocol: "ftp", Filename: a.Filename, Path: a.Path, Size: size, Direction: s.Dir, Missing: s.Missing(0, s.End())}}
-	if size > 0 {
-		f.MIME = mimetype.Detect(head).String()
-	}
+	f.MIME = artifact.Sniff(head)
 	sum.Sum(f.SHA256[:0])
 	span := ntpac.Span{Dir: s.Dir, Len: s.End()}
 	t := &ntpac.Artifact{Type: "file", Time: d.Conv.First, Spans: []ntpac.Span{span}, Fields: f,
@@ -85,15 +87,15 @@ func file(ctx context.Context, d *ntpac.Dialog, a *announced, control string, em
 	if size > 0 {
 		t.Time = s.Time(0)
 	}
-	t.Quality = quality(d, s, a)
+	t.Quality = quality(d, s, a, control)
 	emit.Emit(t)
 	return ctx.Err()
 }
 
 // quality of a file: it is complete only where its beginning and its end were seen.
-func quality(d *ntpac.Dialog, s *ntpac.Stream, a *announced) ntpac.Quality {
+func quality(d *ntpac.Dialog, s *ntpac.Stream, a *announced, control string) ntpac.Quality {
 	switch {
-	case a.Guessed || a.Command == "":
+	case a.Guessed || control == "" && a.Command == "":
 		return ntpac.Guessed
 	case !s.HeadKnown() || s.Missing(0, s.End()) > 0 || d.Conv.In(s.Dir).Packets == 0:
 		return ntpac.Gapped

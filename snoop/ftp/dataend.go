@@ -3,7 +3,6 @@ package ftp
 import (
 	"encoding/json"
 	"net/netip"
-	"path"
 	"strconv"
 	"strings"
 
@@ -31,6 +30,7 @@ type announced struct {
 	Filename string `json:"filename,omitempty"` // the last part of it; none for listings
 	User     string `json:"user,omitempty"`
 	Sender   string `json:"sender,omitempty"` // the address of the side that sends; empty: not known
+	Server   string `json:"server,omitempty"` // the address of the control connection's server
 	Mode     string `json:"mode,omitempty"`
 	Rest     int64  `json:"rest,omitempty"`
 	Order    int    `json:"order"` // of the transfers of one control connection
@@ -131,7 +131,7 @@ func (s *session) context(t *turn) json.RawMessage {
 		a.Sender = v
 	default: // the command was not captured: the reply often names the file
 		name := openedFile(t.prelim)
-		a.Path, a.Filename, a.Guessed = name, baseName(name), true
+		a.Path, a.Filename, a.Server, a.Guessed = name, baseName(name), v, true
 	}
 	if s.typ != "" && s.typ != "I" && s.typ != "L" {
 		a.Mode = s.typ
@@ -182,7 +182,7 @@ func openedFile(reply string) string {
 	case "file list", "directory listing", "directory list", "/bin/ls", "mlsd", "nlst", "ls":
 		return ""
 	}
-	return path.Clean(name)
+	return strings.TrimSpace(name)
 }
 
 // parenthesis is what stands within the last parentheses, or all where there are none.

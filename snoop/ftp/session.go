@@ -14,7 +14,7 @@ import (
 
 const (
 	maxCommand = 8 << 10 // a longer line is no command
-	maxVerb    = 16
+	maxVerb    = 64      // bytes of a word that is no command which are kept
 )
 
 // session reads one control connection: the client's commands in order, each with its replies.
@@ -65,7 +65,7 @@ func (s *session) run() error {
 		switch {
 		case whole:
 			verb, arg := splitCommand(clean(line))
-			known := commandOf(verb) != nil || !torn && len(verb) > 0 && plain(verb)
+			known := commandOf(verb) != nil || !torn && plain(verb)
 			if known && s.command(off, verb, arg) {
 				return nil
 			}
@@ -86,15 +86,12 @@ func (s *session) run() error {
 
 // plain reports whether an unknown word may be a command.
 func plain(verb []byte) bool {
-	if len(verb) > maxVerb {
-		return false
-	}
 	for _, c := range verb {
-		if c <= ' ' || c >= 0x7f {
+		if c <= ' ' || c == 0x7f {
 			return false
 		}
 	}
-	return true
+	return len(verb) > 0
 }
 
 // greeting takes what the server says before the client may speak.
@@ -151,6 +148,7 @@ func (s *session) orphan(p *reply.Reply) {
 
 // command reads one command with its replies. stop says that nothing more can be read.
 func (s *session) command(off int64, verb, arg []byte) (stop bool) {
+	verb = verb[:min(len(verb), maxVerb)]
 	t := &turn{verb: strings.ToLower(text(verb)), span: ntpac.Span{Dir: ntpac.Up, Off: off, Len: s.up.Off() - off}}
 	t.Command, t.Arg = strings.ToUpper(text(verb)), text(arg)
 	s.answer(t)

@@ -52,12 +52,14 @@ func (m *message) chunked() bool {
 // servers announce chunks and send none, and some proxies and capture tools take them out.
 func (m *message) chunksFollow(s *ntpac.Stream) bool {
 	b := s.Peek(64)
-	if i := indexLF(b); i >= 0 {
-		b = chomp(b[:i])
-	} else if len(b) < 64 && s.Off()+int64(len(b)) < s.End() || len(b) == 0 {
+	if len(b) == 0 {
 		return true
 	}
-	if _, ok := chunkSize(b); ok || len(b) == 64 && hexValue(b[0]) >= 0 {
+	ok := hexValue(b[0]) >= 0
+	if i := indexLF(b); i >= 0 {
+		_, ok = chunkSize(chomp(b[:i]))
+	}
+	if ok {
 		return true
 	}
 	m.fail("the body is not chunked as announced")

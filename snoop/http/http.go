@@ -235,9 +235,7 @@ func (r *reader) astray(s *ntpac.Stream) (*message, bool) {
 	seek(s, false)
 	m.end = s.Off()
 	m.fail(fmt.Sprintf("%d bytes that belong to no message", m.end-m.start))
-	if s.EOF() || s.Gap() > 0 {
-		m.quality = ntpac.Gapped // what follows might have told what they are
-	}
+	m.quality = ntpac.Guessed
 	if s.Dir == ntpac.Up {
 		r.exchange(m, nil, ntpac.Complete)
 	} else {
