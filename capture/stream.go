@@ -88,6 +88,9 @@ func unwrap(r io.Reader) (*stream, error) {
 		if s.kind != gzipFile && s.kind != zstdFile {
 			if n == 0 && err != io.EOF {
 				s.stop()
+				if len(s.layers) > 0 {
+					return nil, fmt.Errorf("%w, and nothing of it can be read: %w", err, ntpac.ErrNotCapture)
+				}
 				return nil, err
 			}
 			return s, s.accept(head)

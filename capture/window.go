@@ -91,6 +91,14 @@ func (w *window) peek(rel, n int) ([]byte, bool) {
 	return w.mem[w.pos+rel : w.pos+rel+n], true
 }
 
+// ready gives n bytes, rel bytes ahead, or nil where they were not read yet.
+func (w *window) ready(rel, n int) []byte {
+	if w.end-w.pos < rel+n {
+		return nil
+	}
+	return w.mem[w.pos+rel : w.pos+rel+n]
+}
+
 // turn begins a new block with what is left of the old one.
 func (w *window) turn(need int) {
 	size := w.size

@@ -156,7 +156,7 @@ func (r *localRun) build(sys *actor.System) {
 		expects: newExpectIndex()}
 	if !r.o.NoSnoop {
 		r.reg = snoop.NewRegistry(r.o.Snoopers)
-		r.w.snoop = actor.NewMailbox[*task](1 << 16)
+		r.w.snoop = actor.NewMailbox[*task](taskQueue)
 	}
 	seed := rand.Uint64()
 	r.d = &dispatcher{sys: sys, sources: r.sources, opened: make([]bool, len(r.sources)), stdin: r.o.Stdin, seed: seed, keyVLAN: r.o.KeyVLAN,

@@ -19,6 +19,7 @@ type snooper struct {
 	rule    ntpac.Selector
 	payload func(*ntpac.Conversation) ntpac.Payload
 	expects *expectIndex
+	only    []string // names of the snoopers that may run; empty for all
 }
 
 func (s *snooper) run(ctx context.Context) error {
@@ -52,7 +53,15 @@ func (s *snooper) snoop(ctx context.Context, t *task) error {
 	} else {
 		p = s.payload(c)
 	}
-	g := snoop.Run(ctx, s.reg, ntpac.NewDialog(c, p), snoop.Options{Expected: t.expect, Part: func(g *ntpac.Generation) error {
+	d := ntpac.NewDialog(c, p)
+	if len(s.only) > 0 {
+		if !s.allowed(d, t.expect) {
+			s.w.done(t)
+			return nil
+		}
+		d = d.Fresh()
+	}
+	g := snoop.Run(ctx, s.reg, d, snoop.Options{Expected: t.expect, Part: func(g *ntpac.Generation) error {
 		return s.w.mail.Send(ctx, delivery{gen: g})
 	}})
 	if ctx.Err() != nil {

@@ -27,7 +27,7 @@ type source struct {
 	first ntpac.Time // of its first packet, found by a look before the run
 	empty bool
 
-	drain   context.Context                // ends when no more shall be read
+	drain   context.Context              // ends when no more shall be read
 	reading atomic.Pointer[capture.File] // for progress
 }
 

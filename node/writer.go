@@ -21,6 +21,10 @@ type task struct {
 // taskOverhead is what a task is charged beside its payload.
 const taskOverhead = 4 << 10
 
+// taskQueue is the length of the snoopers' mailbox. The writer sends into it and the snoopers into the
+// writer's, so it must never fill: the credit that every task takes bounds it far below.
+const taskQueue = 1 << 16
+
 // delivery is what the writer gets in one message.
 type delivery struct {
 	chunks []ntpac.Chunk

@@ -67,8 +67,8 @@ func (g *Fragments) Add(b *ntpac.Batch, p *ntpac.Packet, out *ntpac.Batch) (comp
 		g.open[k] = q
 		g.order = append(g.order, k)
 	}
-	if off == 0 || q.head == nil {
-		q.head = header(q.head, frame, p)
+	if off == 0 && q.head == nil {
+		q.head = packet.AppendHeader(nil, frame, p, 0)
 	}
 	if !more {
 		q.total = off + len(data)
@@ -97,18 +97,6 @@ func makeKey(frame []byte, p *ntpac.Packet, id uint32) (k fragKey) {
 	copy(k.src[:], h[12:16])
 	copy(k.dst[:], h[16:20])
 	return k
-}
-
-// header makes the rebuilt datagram's network header from a fragment's.
-func header(dst, frame []byte, p *ntpac.Packet) []byte {
-	if p.Flags&ntpac.IPv6 == 0 {
-		dst = append(dst[:0], frame[p.L3:p.L4]...)
-		dst[6], dst[7] = 0, 0
-		return dst
-	}
-	dst = append(dst[:0], frame[p.L3:p.L3+40]...)
-	dst[6] = byte(p.Proto)
-	return dst
 }
 
 func (g *Fragments) fill(q *partial, off int, data []byte) {
@@ -143,7 +131,7 @@ func (g *Fragments) emit(k fragKey, q *partial, out *ntpac.Batch) {
 	if n := len(mem); q.last.Flags&ntpac.IPv6 == 0 {
 		binary.BigEndian.PutUint16(mem[2:], uint16(min(n, 0xffff)))
 	} else {
-		binary.BigEndian.PutUint16(mem[4:], uint16(min(q.total, 0xffff)))
+		binary.BigEndian.PutUint16(mem[4:], uint16(min(n-40, 0xffff)))
 	}
 	blk := ntpac.NewBlock(mem, nil)
 	blk.Source, blk.Index = q.pieces[0].Source, q.pieces[len(q.pieces)-1].Index

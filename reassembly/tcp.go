@@ -92,8 +92,13 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 	r.settle(f, ix, p.TS)
 	if why := r.continues(f, side, &t); why != noSplit {
 		r.restart(f, ix, b, p, side, why)
-	} else if f.status&emitted != 0 && !r.revive(f) {
-		r.restart(f, ix, b, p, side, splitClose)
+	} else {
+		if p.TS-f.last > r.cfg.Idle {
+			r.finish(f, ix, ntpac.CloseIdle) // as the wheel would have, had it come first
+		}
+		if f.status&emitted != 0 && !r.revive(f) {
+			r.restart(f, ix, b, p, side, splitClose)
+		}
 	}
 	me := &f.half[side]
 	e := r.observe(b, p, side)

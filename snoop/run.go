@@ -126,12 +126,8 @@ func (r *run) choose() (i int, by ntpac.AppBy) {
 		n.none.Add(1)
 		return -1, by
 	}
-	if c := r.d.Conv; c.ClientBy != ntpac.BySyn || c.Key.Proto != ntpac.TCP {
-		if swapped {
-			r.d.Swap()
-		} else if by == ntpac.ByContent {
-			c.ClientBy = ntpac.ByPayload
-		}
+	if c := r.d.Conv; swapped && (c.ClientBy != ntpac.BySyn || c.Key.Proto != ntpac.TCP) {
+		r.d.Swap()
 	}
 	return i, by
 }

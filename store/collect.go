@@ -39,7 +39,6 @@ type Collector struct {
 	n      uint32
 	held   int64 // bytes in buffers
 	hand   uint32
-	packed []byte
 	Parked uint64 // partial chunks that were written early to keep within the budget
 }
 
@@ -243,9 +242,8 @@ func (c *Collector) give(g *gathered, stream uint8) {
 		return
 	}
 	s := &g.stream[stream]
-	c.packed = row.Pack(c.packed[:0], s.buf)
 	k := ntpac.Chunk{Key: ntpac.ChunkKey{ID: g.id, Stream: stream, N: s.n}, RawLen: len(s.buf)}
-	k.Packed = append(c.bufs.Get(len(c.packed)), c.packed...)
+	k.Packed = row.Pack(c.bufs.Get(row.PackedMax(len(s.buf))), s.buf)
 	if !g.known {
 		g.pending = append(g.pending, k)
 		return

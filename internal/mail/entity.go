@@ -178,6 +178,15 @@ func fieldLine(b []byte) bool {
 	return i > 0
 }
 
+// isContentType reports whether a line begins the field Content-Type.
+func isContentType(b []byte) bool {
+	const name = "content-type"
+	if len(b) <= len(name) || b[0]|0x20 != 'c' || b[8]|0x20 != 't' {
+		return false
+	}
+	return b[len(name)] == ':' && strings.EqualFold(string(b[:len(name)]), name)
+}
+
 // mboxFrom reports whether a line is what mbox files put before a header.
 func mboxFrom(b []byte) bool {
 	return bytes.HasPrefix(b, []byte("From ")) || bytes.HasPrefix(b, []byte(">From "))

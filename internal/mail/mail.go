@@ -17,7 +17,6 @@ const (
 	MaxHeader  = 256 << 10 // bytes of one header
 	maxLine    = 4 << 10   // a longer line is read in pieces
 	maxSpans   = 16 << 10  // ranges of one recipe
-	sniffSize  = 3 << 10   // bytes by which a content is recognised
 	outSize    = 12 << 10  // decoded bytes hashed at once
 	containers = 8         // nested messages that are attachments themselves
 )
@@ -37,8 +36,10 @@ type Message struct {
 // Attachment is an attachment and where it lies.
 type Attachment struct {
 	artifact.Attachment
-	Span ntpac.Span // its header and body, holes included
-	Blob ntpac.Blob
+	Spans []ntpac.Span // its header and body, holes included, and before them what names the boundaries
+	Blob  ntpac.Blob
+
+	end int64 // of the body
 }
 
 // Fill sets what the message says in a mail artifact; the envelope is the caller's.
@@ -52,20 +53,21 @@ func (m *Message) Fill(a *artifact.Mail) {
 	}
 }
 
-// Files makes a file artifact of each attachment. Their quality is that of their own bytes: a hole
-// elsewhere in the message does not touch them.
+// Files makes a file artifact of each attachment. A hole anywhere in the message makes all of them
+// gapped, since each names its message by the hash; Missing says which of them it touches.
 func (m *Message) Files(d *ntpac.Dialog, protocol string) []*ntpac.Artifact {
 	var out []*ntpac.Artifact
 	for i := range m.Attachments {
 		t := &m.Attachments[i]
-		q := d.Quality(t.Span)
-		if t.Missing > 0 {
+		own := t.Spans[len(t.Spans)-1]
+		q := d.Quality(t.Spans...)
+		if m.Missing > 0 {
 			q = ntpac.Gapped
 		}
-		out = append(out, &ntpac.Artifact{Type: "file", Time: d.In(t.Span.Dir).Time(t.Span.Off), Quality: q,
-			Spans: []ntpac.Span{t.Span}, Blobs: []ntpac.Blob{t.Blob},
+		out = append(out, &ntpac.Artifact{Type: "file", Time: d.In(own.Dir).Time(own.Off), Quality: q,
+			Spans: t.Spans, Blobs: []ntpac.Blob{t.Blob},
 			Fields: &artifact.File{Protocol: protocol, Filename: t.Filename, MIME: t.MIME, Size: t.Size, SHA256: t.SHA256,
-				Direction: t.Span.Dir, Parent: m.SHA256.String(), Missing: t.Missing}})
+				Direction: own.Dir, Parent: m.SHA256.String(), Missing: t.Missing}})
 	}
 	return out
 }

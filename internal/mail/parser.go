@@ -28,10 +28,11 @@ type Parser struct {
 
 	state  state
 	levels []level
-	hdr    []byte // the header being read
-	hdrOff int64  // where it began
-	lost   bool   // a hole touches it
-	top    bool   // it is the message's own
+	hdr    []byte     // the header being read
+	hdrOff int64      // where it began
+	ctype  ntpac.Span // its field Content-Type
+	lost   bool       // a hole touches it
+	top    bool       // it is the message's own
 	ent    entity
 	nested int // messages within messages, at this point
 
@@ -60,10 +61,11 @@ const (
 
 // level is an open multipart.
 type level struct {
-	boundary string // empty: not known, the first delimiter line says it
-	digest   bool   // its parts are messages unless they say otherwise
-	outer    int    // how many nested messages that are attachments were open around it
-	nested   int    // how many nested messages
+	boundary string     // empty: not known, the first delimiter line says it
+	digest   bool       // its parts are messages unless they say otherwise
+	outer    int        // how many nested messages that are attachments were open around it
+	nested   int        // how many nested messages
+	field    ntpac.Span // what names the boundary
 }
 
 // pickedText is the first body of a kind: what Message.Text is made of.
@@ -91,7 +93,7 @@ func (p *Parser) Reset(dir ntpac.Dir) {
 	p.first, p.torn, p.lost, p.top, p.deep = true, false, false, true, false
 	p.state, p.levels, p.nested, p.excess, p.hdrOff = inHeader, p.levels[:0], 0, 0, -1
 	p.outer = p.outer[:0]
-	p.ent = entity{}
+	p.ent, p.ctype = entity{}, ntpac.Span{}
 	p.plain, p.html = pickedText{raw: p.plain.raw[:0], limit: MaxText}, pickedText{raw: p.html.raw[:0], limit: MaxText}
 }
 
@@ -172,6 +174,9 @@ func (p *Parser) flush() {
 	}
 }
 
+// HeadLost says that a hole lies before the message: its header may not be whole.
+func (p *Parser) HeadLost() { p.lost = true }
+
 // Skip passes over a transparency dot at off: it is not part of the message.
 func (p *Parser) Skip(off int64) {
 	p.dot, p.end = off, off+1
@@ -206,6 +211,9 @@ func (p *Parser) line(b []byte, eol int, ps []piece) {
 	first, torn := p.first, p.torn
 	p.first, p.torn, p.at = eol > 0, torn && eol == 0, ps[0].off
 	if (first || torn) && len(b) > 2 && b[0] == '-' && b[1] == '-' && p.delimiter(b, first) {
+		for _, o := range p.outer {
+			o.write(b, eol, ps, p.dot)
+		}
 		return
 	}
 	for _, o := range p.outer {
@@ -247,6 +255,13 @@ func (p *Parser) headerLine(b []byte, eol int, ps []piece, first, torn bool) {
 		p.msg.Damage = "a header is longer than the limit"
 		return
 	}
+	if isContentType(b) || len(b) > 0 && (b[0] == ' ' || b[0] == '\t') && p.ctype.Len > 0 && p.ctype.Off+p.ctype.Len == ps[0].off {
+		if p.ctype.Len == 0 {
+			p.ctype = ntpac.Span{Dir: p.dir, Off: ps[0].off}
+		}
+		last := ps[len(ps)-1]
+		p.ctype.Len = last.off + int64(last.n) - p.ctype.Off
+	}
 	p.hdr = append(p.hdr, b...)
 	if eol > 0 {
 		p.hdr = append(p.hdr, '\n')
@@ -261,15 +276,15 @@ func (p *Parser) body() {
 		p.msg.read(p.hdr)
 		p.top = false
 	}
-	start := p.hdrOff
-	p.hdr, p.hdrOff, p.lost = p.hdr[:0], -1, false
+	start, field := p.hdrOff, p.ctype
+	p.hdr, p.hdrOff, p.ctype, p.lost = p.hdr[:0], -1, ntpac.Span{}, false
 	switch e := &p.ent; {
 	case e.multipart():
 		if len(p.levels) >= MaxDepth {
 			p.deep = true
 			break
 		}
-		p.levels = append(p.levels, level{boundary: e.boundary, digest: e.ctype == "multipart/digest", outer: len(p.outer), nested: p.nested})
+		p.levels = append(p.levels, level{boundary: e.boundary, digest: e.ctype == "multipart/digest", outer: len(p.outer), nested: p.nested, field: field})
 		p.state = between
 		return
 	case e.message() && p.nested < MaxDepth:
@@ -369,7 +384,14 @@ func (p *Parser) report(l *leaf, at int64, eol bool) {
 		p.excess++
 		return
 	}
-	p.msg.Attachments = append(p.msg.Attachments, l.attachment(p.dir, at, eol))
+	a := l.attachment(p.dir, at, eol)
+	for i := range p.levels {
+		if f := p.levels[i].field; f.Len > 0 && f.Off < l.begin {
+			a.Spans = append(a.Spans, f)
+		}
+	}
+	a.Spans = append(a.Spans, ntpac.Span{Dir: p.dir, Off: l.begin, Len: a.end - l.begin})
+	p.msg.Attachments = append(p.msg.Attachments, a)
 }
 
 // Finish ends the message and gives what was found. The parser's memory is not in it.

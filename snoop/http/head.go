@@ -23,17 +23,25 @@ type message struct {
 	fields   fields
 	body     body
 	trailers string
-	interim  []int  // of a request: statuses of the 1xx responses to it
-	err      string // what is wrong, the first thing
+	interim  []interim // of a request: the 1xx responses to it
+	err      string    // what is wrong, the first thing
 
 	quality     ntpac.Quality // gapped: a hole or the stream's end cuts it; guessed: where it ends was assumed
 	headQuality ntpac.Quality
+
+	interimQuality ntpac.Quality
 }
 
 func (m *message) fail(err string) {
 	if m.err == "" {
 		m.err = err
 	}
+}
+
+// interim is a 1xx response.
+type interim struct {
+	status int
+	span   ntpac.Span
 }
 
 // cutHead marks a message whose head is not whole.
@@ -145,8 +153,9 @@ func (f *fields) parse(text string, m *message) {
 	}
 }
 
-// skipBlank moves over the empty lines that may come before a start line (RFC 9112 section 2.2).
-func skipBlank(s *ntpac.Stream) {
+// skipBlank moves over the empty lines that may come before a start line (RFC 9112 section 2.2), and
+// says whether there were any.
+func skipBlank(s *ntpac.Stream) (any bool) {
 	for {
 		switch b := s.Peek(2); {
 		case len(b) > 0 && b[0] == '\n':
@@ -154,12 +163,21 @@ func skipBlank(s *ntpac.Stream) {
 		case len(b) > 1 && b[0] == '\r' && b[1] == '\n':
 			s.Skip(2)
 		default:
-			return
+			return any
 		}
+		any = true
 	}
 }
 
-// starts reports whether a start line of the direction begins at the cursor.
+// find gives the index in a line at which a message of the direction begins, -1 for none.
+func find(line []byte, dir ntpac.Dir, start bool) int {
+	if dir == ntpac.Up {
+		return findRequest(line, start)
+	}
+	return findStatus(line, start)
+}
+
+// starts reports whether a start line of the direction begins at the cursor, where a message is due.
 func starts(s *ntpac.Stream) bool {
 	b := s.Rest()
 	if len(b) == 0 || s.Dir == ntpac.Down && b[0] != 'H' && b[0] != 'I' || !tokens[b[0]] {
@@ -172,41 +190,61 @@ func starts(s *ntpac.Stream) bool {
 			return false
 		}
 	}
-	return startLine(b[:i], s.Dir)
-}
-
-func startLine(line []byte, dir ntpac.Dir) (ok bool) {
-	line = chomp(line)
-	if dir == ntpac.Up {
-		_, _, ok = requestLine(line)
-	} else {
-		_, _, _, ok = statusLine(line)
+	line := chomp(b[:i])
+	switch find(line, s.Dir, true) {
+	case 0:
+		return true
+	case -1:
+		return false
 	}
-	return ok
+	// A known method ends the first word: junk and a request, or a method of upper-case letters.
+	m, _, ok := requestLine(line)
+	return ok && string(line[:m]) == strings.ToUpper(string(line[:m]))
 }
 
-// seek moves to the next line that begins a message, or to the next hole or the end.
-func seek(s *ntpac.Stream) {
-	for !starts(s) {
+// seek moves to where the next message begins, which need not be the beginning of a line: bodies end
+// without one. It stops at holes and at the end. start says that the cursor is where a line begins.
+func seek(s *ntpac.Stream, start bool) {
+	for {
 		b := s.Rest()
-		if len(b) == 0 {
+		i := indexLF(b)
+		if i < 0 {
+			b = s.Peek(maxLine)
+			i = indexLF(b)
+		}
+		switch {
+		case i >= 0:
+			line := chomp(b[:i])
+			k := find(line, s.Dir, true)
+			if k == 0 && (start || find(line, s.Dir, false) == 0) || k >= 0 && fieldFollows(s, i+1) {
+				s.Skip(int64(k))
+				return
+			}
+			s.Skip(int64(i) + 1)
+			start = true
+		case len(b) < maxLine:
+			s.Skip(int64(len(b)))
 			return
+		default:
+			s.Skip(maxLine - maxLine/8) // a start line may begin in the rest
+			start = false
 		}
-		// Most lines cannot begin a message by their first byte.
-		i := 0
-		for {
-			k := indexLF(b[i:])
-			if k < 0 {
-				i = len(b)
-				break
-			}
-			i += k + 1
-			if i == len(b) || s.Dir == ntpac.Down && (b[i] == 'H' || b[i] == 'I') || s.Dir == ntpac.Up && tokens[b[i]] {
-				break
-			}
-		}
-		s.Skip(int64(i))
 	}
+}
+
+// fieldFollows reports whether a field line begins n bytes behind the cursor, or a hole or the end
+// hides what begins there. Within a line, a start line alone would be too little to go by.
+func fieldFollows(s *ntpac.Stream, n int) bool {
+	const enough = 40 // names of fields are shorter
+	b := s.Peek(n + enough)[n:]
+	i := 0
+	for i < len(b) && tokens[b[i]] {
+		i++
+	}
+	if i == len(b) {
+		return len(b) < enough
+	}
+	return i > 0 && b[i] == ':'
 }
 
 // readHead reads the head at the cursor, where a start line begins. Not ok means that its end did not
@@ -274,7 +312,7 @@ func readTail(s *ntpac.Stream, m *message) bool {
 		k := indexLF(rest)
 		line := chomp(rest[:k])
 		rest = rest[k+1:]
-		if startLine(line, s.Dir) || !plain(line) {
+		if find(line, s.Dir, true) >= 0 || !plain(line) {
 			return false
 		}
 		if i == 0 || len(line) == 0 || line[0] == ' ' || line[0] == '\t' {

@@ -20,7 +20,7 @@ const (
 )
 
 // Probe is certain where a direction begins with a start line, or, where its beginning is not known,
-// has one at the beginning of a later line.
+// has one later.
 func (*Snooper) Probe(h *ntpac.Head) ntpac.Verdict {
 	if h.Proto != ntpac.TCP {
 		return ntpac.Verdict{}
@@ -48,15 +48,19 @@ func lookAt(b []byte, known bool) look {
 	if l >= request || known {
 		return l
 	}
-	for {
+	for start := false; ; start = true {
 		i := indexLF(b)
 		if i < 0 {
 			return unclear
 		}
-		b = b[i+1:]
-		if l := lookAtLine(b); l >= request {
-			return l
+		line := chomp(b[:i])
+		if findRequest(line, start) >= 0 {
+			return request
 		}
+		if findStatus(line, start) >= 0 {
+			return response
+		}
+		b = b[i+1:]
 	}
 }
 

@@ -42,7 +42,7 @@ func (f *found) line() string {
 // words is the line without what a shift of the stream changes.
 func (f *found) words() string {
 	g := *f
-	g.Spans, g.Time = nil, ""
+	g.Spans, g.Time, g.Blobs = nil, "", nil
 	return g.line()
 }
 

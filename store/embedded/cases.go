@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"unicode/utf8"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -108,11 +107,8 @@ func (s *Store) lookup(name string) *caseState {
 
 // newCase makes a case that exists when the batch is committed.
 func (s *Store) newCase(name string, b *pebble.Batch) (*caseState, error) {
-	switch {
-	case name == "":
-		return nil, ntpac.Usagef("a case needs a name")
-	case len(name) > maxCaseName || !utf8.ValidString(name):
-		return nil, ntpac.Usagef("the name of a case is UTF-8 text of at most %d bytes", maxCaseName)
+	if err := row.CheckCase(name); err != nil {
+		return nil, err
 	}
 	c, err := s.loadCase(name, s.next)
 	if err != nil {

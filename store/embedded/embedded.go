@@ -36,12 +36,11 @@ type Options struct {
 
 // Sizes of what a store keeps in memory. The block cache counts the index's write buffers.
 const (
-	memTable    = 16 << 20
-	blockCache  = 32 << 20
-	smallTable  = 1 << 20 // on a file system under smallDisk
-	smallDisk   = 1 << 30
-	openFiles   = 256
-	maxCaseName = 200
+	memTable   = 16 << 20
+	blockCache = 32 << 20
+	smallTable = 1 << 20 // on a file system under smallDisk
+	smallDisk  = 1 << 30
+	openFiles  = 256
 )
 
 // Store is an open store. It is used by many goroutines.
