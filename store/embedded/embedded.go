@@ -37,7 +37,7 @@ type Options struct {
 // Sizes of what a store keeps in memory. The block cache counts the index's write buffers.
 const (
 	memTable   = 16 << 20
-	blockCache = 32 << 20
+	blockCache = 48 << 20
 	smallTable = 1 << 20 // on a file system under smallDisk
 	smallDisk  = 1 << 30
 	openSpace  = 2 << 20 // free bytes without which a store is opened for reading only
