@@ -139,6 +139,10 @@ const (
 	SimOpen                            // both sides sent SYN
 )
 
+// Referenced marks a conversation whose payload is kept by reference. It says how it is stored, not
+// what it is, so it has no name.
+const Referenced ConvFlags = 1 << 31
+
 var convFlagNames = [...]string{"midstream", "head-unknown", "one-sided", "truncated", "bad-checksum",
 	"limit-memory", "limit-order", "limit-history", "data-after-reset", "simultaneous-open"}
 
@@ -237,7 +241,10 @@ func (c *Conversation) Side(d Dir) Side { return c.Client ^ Side(d) }
 // Dir gives the direction in which a side sends.
 func (c *Conversation) Dir(s Side) Dir { return Dir(c.Client ^ s) }
 
-// Dir half of the conversation: what the client (Up) or the server (Down) sent.
+// ByReference reports whether the payload lies in the sources, and only the history is stored.
+func (c *Conversation) ByReference() bool { return c.Flags&Referenced != 0 }
+
+// In is what is known of a direction: what the client (Up) or the server (Down) sent.
 func (c *Conversation) In(d Dir) *Half { return &c.Half[c.Side(d)] }
 
 // ClientEnd and ServerEnd are the end points by role.

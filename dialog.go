@@ -29,7 +29,7 @@ type Dialog struct {
 
 // NewDialog opens a conversation for reading.
 func NewDialog(c *Conversation, p Payload) *Dialog {
-	if c.Inline != nil {
+	if c.Inline != nil && !c.ByReference() {
 		p = inlinePayload{c}
 	}
 	d := &Dialog{Conv: c, pay: p}
@@ -481,17 +481,25 @@ func (c *clock) drop(i int) {
 	}
 }
 
-// Events lists the whole history of a conversation.
-func Events(c *Conversation, p Payload) iter.Seq[*Event] {
+// EventReader reads a conversation's history.
+type EventReader struct{ k clock }
+
+// NewEventReader opens the history of a conversation.
+func NewEventReader(c *Conversation, p Payload) *EventReader {
 	if c.Inline != nil {
 		p = inlinePayload{c}
 	}
+	return &EventReader{clock{pay: p, conv: c}}
+}
+
+// Next gives the next event, nil at the end. It is valid until the next call.
+func (r *EventReader) Next() *Event { return r.k.next() }
+
+// Events lists the whole history of a conversation.
+func Events(c *Conversation, p Payload) iter.Seq[*Event] {
 	return func(yield func(*Event) bool) {
-		k := clock{pay: p, conv: c}
-		for e := k.next(); e != nil; e = k.next() {
-			if !yield(e) {
-				return
-			}
+		r := NewEventReader(c, p)
+		for e := r.Next(); e != nil && yield(e); e = r.Next() {
 		}
 	}
 }
@@ -511,3 +519,6 @@ func (p inlinePayload) Chunk(stream uint8, n int64) ([]byte, error) {
 	l := int64(len(b))
 	return b[min(lo, l):min(hi, l)], nil
 }
+
+// InlinePayload reads a small conversation's streams from its row.
+func (c *Conversation) InlinePayload() Payload { return inlinePayload{c} }

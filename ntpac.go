@@ -159,9 +159,11 @@ const (
 	GENEVE
 	GTPU
 	ERSPAN
+	L2TP
+	MPLSIP // MPLS over IP or UDP
 )
 
-var tunnelNames = [...]string{"", "gre", "ipip", "6in4", "teredo", "vxlan", "geneve", "gtpu", "erspan"}
+var tunnelNames = [...]string{"", "gre", "ipip", "6in4", "teredo", "vxlan", "geneve", "gtpu", "erspan", "l2tp", "mpls"}
 
 // String is the tunnel's name in lower case; empty for none.
 func (t Tunnel) String() string {

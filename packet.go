@@ -69,6 +69,7 @@ type Packet struct {
 	PayCap   uint32 // and how much of it was captured
 	TunnelID uint32 // VNI, GRE key: the tunnel's symmetric id
 	Frag     uint32 // with Defragmented: index in Batch.Datagrams
+	Lag      uint32 // milliseconds from TS to its effective time; 0 for all that came within the reorder window
 	L3       uint16 // offset of the innermost network header in the frame
 	L4       uint16 // offset of the transport header
 	Pay      uint16 // offset of the transport payload
@@ -79,6 +80,10 @@ type Packet struct {
 	Proto    Proto
 	Tunnel   Tunnel
 }
+
+// Effective is the packet's effective time: its place in merged order. The clock of whoever processes
+// packets in that order never runs back, though the time of a packet that came late does.
+func (p *Packet) Effective() Time { return p.TS + Time(p.Lag)*1e6 }
 
 // Batch is what travels between stages: packets and the blocks in which they lie. Batches are
 // recycled; whoever holds one last calls Free.
@@ -114,7 +119,7 @@ type Datagram struct {
 	Pieces []Piece
 }
 
-// Piece is the part of a rebuilt datagram's transport payload that one captured fragment carried.
+// Piece is the part of a rebuilt datagram that one captured fragment carried.
 type Piece struct {
 	TS        Time
 	Off       int64 // the fragment's frame in its source
@@ -122,6 +127,6 @@ type Piece struct {
 	Source    SourceID
 	Index     uint16 // the source's place in its merge group
 	Cap, Wire uint32
-	Pos       uint32 // the piece's first payload byte in the frame
-	At, Len   uint32 // where it lies in the transport payload; Len is 0 for a duplicate
+	Pos       uint32 // the piece's first byte in the fragment's frame
+	At, Len   uint32 // where it lies in the rebuilt datagram; Len is 0 where earlier ones had it all
 }

@@ -31,8 +31,10 @@ type SourceInfo struct {
 	First    Time         `json:"first"`
 	Last     Time         `json:"last"`
 	Done     bool         `json:"done"`
-	Skipped  int64        `json:"skipped_bytes,omitempty"` // passed over to find the next record
-	Damage   []Damage     `json:"damage,omitempty"`
+	Skipped  int64        `json:"skipped_bytes,omitempty"`   // passed over to find the next record
+	Damage   []Damage     `json:"damage,omitempty"`          // the first thousand places
+	Damaged  int          `json:"damaged_places,omitempty"`  // all of them
+	Dropped  uint64       `json:"dropped_packets,omitempty"` // lost by who captured, by the source's own word
 	Restarts []RestartPos `json:"restarts,omitempty"`
 }
 

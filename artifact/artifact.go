@@ -33,7 +33,8 @@ type Credential struct {
 	Protocol  string `json:"protocol"`
 	User      string `json:"user"`
 	Password  string `json:"password,omitempty"`
-	Secret    string `json:"secret,omitempty"` // what was sent instead of a password
+	Secret    string `json:"secret,omitempty"`    // what was sent instead of a password
+	Challenge string `json:"challenge,omitempty"` // what the secret answers
 	Mechanism string `json:"mechanism,omitempty"`
 	Success   *bool  `json:"success,omitempty"` // as the server answered; absent where it did not
 }

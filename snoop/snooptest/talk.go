@@ -4,6 +4,7 @@ package snooptest
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"net/netip"
 
 	"ntpac"
@@ -36,11 +37,14 @@ const SegmentSize = 1000
 // Start is when talks begin; each segment comes one millisecond after the one before.
 const Start = ntpac.Time(1_700_000_000_000_000_000)
 
+// segment is one packet of a talk, and what became of it.
 type segment struct {
 	dir  ntpac.Dir
-	off  int64
+	off  int64 // in its direction, as it was sent
 	data []byte
 	push bool
+	lost bool
+	cut  int // bytes that the snap length, or the end of the capture, took from its end
 }
 
 func (t *Talk) segments() []segment {
@@ -53,7 +57,7 @@ func (t *Talk) segments() []segment {
 			if t.proto() == ntpac.TCP {
 				n = min(n, SegmentSize)
 			}
-			out = append(out, segment{turn.Dir, off[turn.Dir], data[:n], n == len(data)})
+			out = append(out, segment{dir: turn.Dir, off: off[turn.Dir], data: data[:n], push: n == len(data)})
 			off[turn.Dir] += int64(n)
 			data = data[n:]
 		}
@@ -74,66 +78,115 @@ func (t *Talk) Segments() int { return len(t.segments()) }
 // Dialog plays the talk and gives what a capture that missed the segments named by drop holds of it.
 // A lost datagram leaves no hole; a lost segment does.
 func (t *Talk) Dialog(drop func(i int) bool) *ntpac.Dialog {
-	c := &ntpac.Conversation{Case: "test", First: Start, Key: ntpac.FlowKey{Proto: t.proto()}, Close: ntpac.CloseFin}
-	cl, sv := t.Client, t.Server
-	if !cl.IsValid() {
-		cl = netip.MustParseAddrPort("10.0.0.1:50000")
+	segs := t.segments()
+	for i := range segs {
+		segs[i].lost = drop != nil && drop(i)
 	}
-	if !sv.IsValid() {
-		sv = netip.MustParseAddrPort("10.0.0.2:80")
-	}
+	return t.play(segs, ntpac.CloseFin, [2]int64{})
+}
+
+// play makes the conversation that a capture of the segments gives: the i-th was sent i milliseconds
+// after Start. Over TCP lead is the length of a hole at the head of each direction.
+func (t *Talk) play(segs []segment, end ntpac.CloseCause, lead [2]int64) *ntpac.Dialog {
+	c := &ntpac.Conversation{Case: "test", First: Start, Last: Start, Key: ntpac.FlowKey{Proto: t.proto()}, Close: end}
+	binary.BigEndian.PutUint64(c.ID[:], uint64(Start))
+	cl, sv := t.ends()
 	c.Key.End, c.Client = [2]netip.AddrPort{cl, sv}, ntpac.A
 	if sv.Compare(cl) < 0 {
 		c.Key.End, c.Client = [2]netip.AddrPort{sv, cl}, ntpac.B
 	}
 	if t.NoSyn {
 		c.ClientBy, c.Flags = ntpac.ByFirst, ntpac.Midstream|ntpac.HeadUnknown
+	} else if t.proto() != ntpac.TCP {
+		c.ClientBy = ntpac.ByFirst
 	}
-	mem := &memory{}
-	var hs ntpac.HistoryState
-	segs := t.segments()
-	tcp := t.proto() == ntpac.TCP
-	for i, s := range segs {
-		side := c.Side(s.dir)
-		h := &c.Half[side]
-		h.HeadKnown = !t.NoSyn
-		c.Last = Start + ntpac.Time(i)*1e6
-		if drop != nil && drop(i) {
-			if tcp {
-				h.Missing += int64(len(s.data))
-				h.End += int64(len(s.data))
-				if k := len(h.Gaps) - 1; k >= 0 && h.Gaps[k].Off+h.Gaps[k].Len == s.off {
-					h.Gaps[k].Len += int64(len(s.data))
-				} else if len(s.data) > 0 {
-					h.Gaps = append(h.Gaps, ntpac.Gap{Off: s.off, Len: int64(len(s.data)), Cause: ntpac.GapAcked})
-				}
-			}
-			continue
-		}
-		ev := ntpac.Event{TS: c.Last, Ord: uint64(i), Off: int64(i) * 2000, Start: h.End, Len: uint32(len(s.data)),
-			Pos: 54, Cap: 54 + uint32(len(s.data)), Wire: 54 + uint32(len(s.data)), Flags: ntpac.EventFlags(side)}
-		if s.push {
-			ev.Flags |= ntpac.EvPush
-		}
-		mem.history = hs.Append(mem.history, &ev)
-		mem.put(int(side), h.End, s.data)
-		h.Packets++
-		h.Bytes += int64(len(s.data))
-		h.End += int64(len(s.data))
+	p := player{c: c, tcp: t.proto() == ntpac.TCP}
+	for dir := ntpac.Up; dir <= ntpac.Down; dir++ {
+		c.In(dir).HeadKnown = !t.NoSyn
+		p.gap(c.In(dir), lead[dir], ntpac.GapAcked)
 	}
+	for i := range segs {
+		p.packet(i, &segs[i])
+	}
+	p.finish()
+	return ntpac.NewDialog(c, &p.mem)
+}
+
+func (t *Talk) ends() (client, server netip.AddrPort) {
+	client, server = t.Client, t.Server
+	if !client.IsValid() {
+		client = netip.MustParseAddrPort("10.0.0.1:50000")
+	}
+	if !server.IsValid() {
+		server = netip.MustParseAddrPort("10.0.0.2:80")
+	}
+	return client, server
+}
+
+// player writes what was captured of a talk.
+type player struct {
+	c   *ntpac.Conversation
+	tcp bool
+	mem memory
+	hs  ntpac.HistoryState
+}
+
+func (p *player) packet(i int, s *segment) {
+	side := p.c.Side(s.dir)
+	h := &p.c.Half[side]
+	p.c.Last = Start + ntpac.Time(i)*1e6
+	if s.lost {
+		if p.tcp {
+			p.gap(h, int64(len(s.data)), ntpac.GapAcked)
+		}
+		return
+	}
+	got := s.data[:len(s.data)-s.cut]
+	frame := 54 + uint32(len(got))
+	ev := ntpac.Event{TS: p.c.Last, Ord: uint64(i), Off: int64(i) * 2000, Start: h.End, Len: uint32(len(got)),
+		Pos: 54, Cap: frame, Wire: frame + uint32(s.cut), Flags: ntpac.EventFlags(side)}
+	if s.push {
+		ev.Flags |= ntpac.EvPush
+	}
+	if s.cut > 0 {
+		ev.Flags |= ntpac.EvCut
+		p.c.Flags |= ntpac.Truncated
+	}
+	p.mem.history = p.hs.Append(p.mem.history, &ev)
+	p.mem.put(int(side), h.End, got)
+	h.Packets++
+	h.Bytes += int64(len(got))
+	h.End += int64(len(got))
+	p.gap(h, int64(s.cut), ntpac.GapCut)
+}
+
+func (p *player) gap(h *ntpac.Half, n int64, why ntpac.GapCause) {
+	if n == 0 {
+		return
+	}
+	if k := len(h.Gaps) - 1; k >= 0 && h.Gaps[k].Off+h.Gaps[k].Len == h.End {
+		h.Gaps[k].Len += n
+	} else {
+		h.Gaps = append(h.Gaps, ntpac.Gap{Off: h.End, Len: n, Cause: why})
+	}
+	h.Missing += n
+	h.End += n
+}
+
+func (p *player) finish() {
 	for s := range 2 {
+		h := &p.c.Half[s]
 		sum := sha256.New()
-		for _, b := range mem.chunks[s] {
+		for _, b := range p.mem.chunks[s] {
 			sum.Write(b)
 		}
-		c.Half[s].SHA256 = ntpac.Hash(sum.Sum(nil))
-		if c.Half[s].Packets == 0 {
-			c.Flags |= ntpac.OneSided
-			c.Half[s].Gaps, c.Half[s].Missing, c.Half[s].End = nil, 0, 0
+		h.SHA256 = ntpac.Hash(sum.Sum(nil))
+		if h.Packets == 0 {
+			p.c.Flags |= ntpac.OneSided
+			h.Gaps, h.Missing, h.End = nil, 0, 0
 		}
 	}
-	c.HistLen = int64(len(mem.history))
-	return ntpac.NewDialog(c, mem)
+	p.c.HistLen = int64(len(p.mem.history))
 }
 
 // memory is a payload in chunks, as a store would give it.

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+
+	"ntpac"
+	"ntpac/balancer"
+	"ntpac/capture"
+	"ntpac/packet"
+	"ntpac/reassembly"
+)
+
+// Stage is one row of the speed budget: everything up to a stage, on one core.
+type Stage struct {
+	Name          string
+	Gate, Stretch float64 // ratios to F1; 0 where the budget has none
+	// Run works through a capture once, and says how many bytes of payload came out at its end (0
+	// where that means nothing). It runs in a process of its own, several times.
+	Run func(file string) (bytes int64, err error)
+}
+
+// stages are the rows, in order. A new one is a line here. The gates are those of design.md, part 7.
+func stages(o *options) []Stage {
+	return []Stage{
+		{"read into descriptors", 0.8, 1.2, read},
+		{"+ parse L2-L4", 0.6, 1.1, parse},
+		{"+ balance into local batches", 0.4, 0.55, balance},
+		{"reassemble with extents", 0.28, 0.36, reassemble},
+		{"whole run, payload copied", 0.025, 0.05, o.wholeRun("--payload", "copy")},
+		{"whole run, payload by reference", 0.03, 0.05, o.wholeRun("--payload", "reference")},
+	}
+}
+
+// each reads a capture and gives its batches to f; all are one recycled batch.
+func each(file string, f func(*ntpac.Batch)) (err error) {
+	ctx := context.Background()
+	src, err := capture.Open(ctx, file, capture.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, src.Close()) }()
+	b := &ntpac.Batch{Packets: make([]ntpac.Packet, 0, balancer.MaxPackets)}
+	for {
+		err := src.Next(ctx, b)
+		if errors.Is(err, io.EOF) || errors.Is(err, ntpac.ErrDamaged) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		f(b)
+		b.Free()
+	}
+}
+
+func read(file string) (int64, error) { return 0, each(file, func(*ntpac.Batch) {}) }
+
+func parse(file string) (bytes int64, err error) {
+	err = each(file, func(b *ntpac.Batch) {
+		for i := range b.Packets {
+			p := &b.Packets[i]
+			if packet.Decode(b.Frame(p), p) == packet.OK {
+				bytes += int64(p.PayCap)
+			}
+		}
+	})
+	return bytes, err
+}
+
+// owners is among how many local batches packets are balanced.
+const owners = 2
+
+func balance(file string) (int64, error) {
+	bal := balancer.New(balancer.Config{Seed: 1})
+	var table [ntpac.Shards]uint16
+	for i := range table {
+		table[i] = uint16(i % owners)
+	}
+	out := make([]*ntpac.Batch, owners)
+	for i := range out {
+		out[i] = &ntpac.Batch{Packets: make([]ntpac.Packet, 0, balancer.MaxPackets)}
+	}
+	full := func(_ int, b *ntpac.Batch) *ntpac.Batch {
+		b.Free()
+		return b
+	}
+	err := each(file, func(b *ntpac.Batch) {
+		bal.Prepare(b)
+		bal.Split(b, out, &table, full)
+		for _, o := range out {
+			o.Free()
+		}
+	})
+	return 0, err
+}
+
+func reassemble(file string) (int64, error) {
+	bal, sink := balancer.New(balancer.Config{Seed: 1}), &extents{}
+	r := reassembly.New(reassembly.Config{Case: "bench"}, sink)
+	err := each(file, func(b *ntpac.Batch) {
+		bal.Prepare(b)
+		r.Push(b)
+		if b.Watermark != 0 {
+			r.Advance(b.Watermark)
+		}
+	})
+	r.Flush()
+	return sink.bytes, err
+}
+
+// extents is a sink that keeps where the bytes of streams lie, and not the bytes: 32 bytes a packet
+// in one recycled log, as much as a store by reference would write.
+type extents struct {
+	bytes int64
+	open  uint32
+	log   []extent
+}
+
+type extent struct {
+	h, n       uint32
+	start, off int64
+	flags      ntpac.EventFlags
+}
+
+// logged is how many extents are kept before the log starts anew.
+const logged = 1 << 16
+
+func (s *extents) Open() uint32                                { s.open++; return s.open }
+func (s *extents) Identify(uint32, ntpac.ConversationID)       {}
+func (s *extents) Gap(uint32, ntpac.Side, ntpac.Gap)           {}
+func (s *extents) Conflict(uint32, ntpac.Side, ntpac.Conflict) {}
+func (s *extents) Close(uint32, *ntpac.Conversation)           {}
+
+func (s *extents) Event(h uint32, e *ntpac.Event) {
+	if len(s.log) == logged {
+		s.log = s.log[:0]
+	}
+	s.log = append(s.log, extent{h, e.Len, e.Start, e.Off, e.Flags})
+}
+
+func (s *extents) Data(_ uint32, _ ntpac.Side, _ int64, b []byte) { s.bytes += int64(len(b)) }
+
+func (s *extents) Given(uint32, ntpac.Side, int64) ([]byte, int64) { return nil, 0 }
+
+func (s *extents) Reopen(ntpac.ConversationID) (uint32, bool) { return 0, false }
+
+// wholeRun is the product itself, with one worker and a fresh store; nil, and so left out, without
+// its binary. What it uses counts as its caller's.
+func (o *options) wholeRun(flags ...string) func(string) (int64, error) {
+	if o.ntpac == "" {
+		return nil
+	}
+	return func(file string) (int64, error) {
+		dir, err := os.MkdirTemp(o.tmp, "ntpac-bench-")
+		if err != nil {
+			return 0, err
+		}
+		defer os.RemoveAll(dir)
+		args := append([]string{"run", "--store", filepath.Join(dir, "store"), "--workers", "1"}, flags...)
+		return 0, command(o.ntpac, append(args, file)...)
+	}
+}

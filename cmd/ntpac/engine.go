@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"ntpac"
+	"ntpac/node"
+	"ntpac/reassembly"
+	"ntpac/snoop/all"
+)
+
+// engine is what the commands ask of the rest of the system: the seam between the command line and
+// the stages.
+var engine = struct {
+	// run takes captures of one merge group through every stage into the store. When drain ends it
+	// reads no more and keeps what it has; when ctx ends it stops at once.
+	run      func(ctx, drain context.Context, st ntpac.Store, files []string, o runOptions, p *node.Progress) (*node.Summary, error)
+	snoopers func() []ntpac.Snooper
+}{run: runNode, snoopers: all.Snoopers}
+
+// runOptions are the flags that run shares with live capture.
+type runOptions struct {
+	cs        string
+	workers   int
+	snoop     string // auto, none or a rule
+	selector  ntpac.Selector
+	payload   string
+	window    time.Duration
+	checksums string
+	key       string
+	memory    size
+	keylog    string
+	stats     string
+	stdin     io.Reader
+}
+
+func runNode(ctx, drain context.Context, st ntpac.Store, files []string, o runOptions, p *node.Progress) (*node.Summary, error) {
+	n := node.Options{Case: o.cs, Workers: o.workers, NoSnoop: o.snoop == "none", Select: o.selector, Reference: o.payload == "reference",
+		Window: ntpac.Time(o.window), KeyVLAN: o.key == "vlan", MaxMemory: int64(o.memory), Snoopers: all.Snoopers(), Stdin: o.stdin}
+	switch o.checksums {
+	case "verify":
+		n.Checksums = reassembly.ChecksumsVerify
+	case "ignore":
+		n.Checksums = reassembly.ChecksumsIgnore
+	}
+	return node.Run(ctx, drain, st, files, n, p)
+}

@@ -1,0 +1,267 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"ntpac"
+	"ntpac/actor"
+	"ntpac/balancer"
+	"ntpac/packet"
+	"ntpac/reassembly"
+)
+
+// dispatcher is the balancer's actor: it decodes the batches of all sources, puts them in merged
+// order, rebuilds datagrams from fragments, and sends every packet to the shard actor that owns its
+// flow.
+type dispatcher struct {
+	sys     *actor.System
+	sources []*source
+	opened  []bool
+	stdin   io.Reader
+	bal     *balancer.Balancer
+	seed    uint64
+	keyVLAN bool
+	merger  *reassembly.Merger
+	frags   *reassembly.Fragments
+	window  ntpac.Time
+	pool    *batchPool
+	owner   [ntpac.Shards]uint16
+	out     []*ntpac.Batch
+	shards  []*actor.Mailbox[*ntpac.Batch]
+	prog    *Progress
+	failed  []error
+	drain   context.Context // ends when nothing new should be read
+	clock   reassembly.Clock
+	late    uint64
+}
+
+// lookahead is how many batches a single source is read ahead of its processing. Should its time run
+// back within them, nothing behind that point has gone out yet, and the merger puts it in order.
+const lookahead = 8
+
+func (d *dispatcher) run(ctx context.Context) error {
+	defer func() {
+		for _, m := range d.shards {
+			m.Close()
+		}
+	}()
+	for i := range d.owner {
+		d.owner[i] = uint16(i % len(d.shards))
+	}
+	for range d.shards {
+		d.out = append(d.out, d.pool.get())
+	}
+	var err error
+	if len(d.sources) == 1 {
+		err = d.single(ctx)
+	} else {
+		d.merger = d.newMerger(0)
+		err = d.merge(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	if d.merger != nil {
+		d.late = d.merger.Late
+	}
+	d.frags.Flush()
+	return d.flush(ctx, true)
+}
+
+func (d *dispatcher) newMerger(from int) *reassembly.Merger {
+	m := reassembly.NewMerger(len(d.sources), d.window)
+	for i, s := range d.sources {
+		if s.empty {
+			m.Done(i)
+		} else if !d.opened[i] {
+			m.Announce(i, s.first)
+		}
+	}
+	return m
+}
+
+// single is the common case: one source whose time never runs back goes straight through.
+func (d *dispatcher) single(ctx context.Context) error {
+	if err := d.open(ctx, 0); err != nil {
+		return err
+	}
+	var queue []*ntpac.Batch
+	for {
+		b, ok := d.next(ctx, 0)
+		if !ok {
+			break
+		}
+		back := false
+		for i := range b.Packets {
+			back = d.clock.See(b.Packets[i].TS) || back
+		}
+		b.Watermark = d.clock.High
+		if back {
+			d.merger = d.newMerger(0)
+			for _, q := range append(queue, b) {
+				d.merger.Add(0, q)
+			}
+			return d.merge(ctx)
+		}
+		if queue = append(queue, b); len(queue) > lookahead {
+			if err := d.dispatch(ctx, queue[0]); err != nil {
+				return err
+			}
+			queue = append(queue[:0], queue[1:]...)
+		}
+	}
+	for _, b := range queue {
+		if err := d.dispatch(ctx, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// merge puts the batches of several sources, or of one whose time runs back, in merged order.
+func (d *dispatcher) merge(ctx context.Context) error {
+	for {
+		w := d.merger.Waits()
+		if w >= 0 {
+			if err := d.open(ctx, w); err != nil {
+				return err
+			}
+			if b, ok := d.next(ctx, w); ok {
+				d.merger.Add(w, b)
+			} else {
+				d.merger.Done(w)
+			}
+		}
+		for more := true; more; {
+			out := d.pool.get()
+			more = d.merger.Next(out)
+			if err := d.dispatch(ctx, out); err != nil {
+				return err
+			}
+		}
+		if w < 0 {
+			return nil
+		}
+	}
+}
+
+func (d *dispatcher) open(ctx context.Context, i int) error {
+	if d.opened[i] {
+		return nil
+	}
+	d.opened[i] = true
+	return d.sources[i].open(ctx, d.sys, d.stdin)
+}
+
+// next receives a batch of a source and decodes it. ok is false at the source's end, or when nothing
+// more shall be read.
+func (d *dispatcher) next(ctx context.Context, i int) (*ntpac.Batch, bool) {
+	s := d.sources[i]
+	for {
+		select {
+		case <-d.drain.Done():
+			return nil, false
+		default:
+		}
+		select {
+		case b, ok := <-s.mail.C():
+			if !ok {
+				if s.err != nil && !s.whole() && !errors.Is(s.err, errDrained) && ctx.Err() == nil {
+					d.failed = append(d.failed, fmt.Errorf("%s: %w", s.name, s.err))
+				}
+				return nil, false
+			}
+			d.prog.Packets.Add(int64(len(b.Packets)))
+			d.bal.Prepare(b)
+			if len(b.Packets) == 0 {
+				b.Free()
+				continue
+			}
+			return b, true
+		case <-d.drain.Done():
+			return nil, false
+		case <-ctx.Done():
+			return nil, false
+		}
+	}
+}
+
+// dispatch sends a batch in merged order to the shards; it owns the batch.
+func (d *dispatcher) dispatch(ctx context.Context, b *ntpac.Batch) error {
+	for i := range b.Packets {
+		if b.Packets[i].Flags&ntpac.Fragment != 0 {
+			b = d.defragment(b, i)
+			break
+		}
+	}
+	if len(d.shards) == 1 {
+		if len(b.Packets) == 0 {
+			b.Free()
+			return nil
+		}
+		return d.shards[0].Send(ctx, b)
+	}
+	var err error
+	d.bal.Split(b, d.out, &d.owner, func(o int, full *ntpac.Batch) *ntpac.Batch {
+		if e := d.shards[o].Send(ctx, full); e != nil {
+			err = e
+		}
+		return d.pool.get()
+	})
+	b.Free()
+	if err != nil {
+		return err
+	}
+	return d.flush(ctx, false)
+}
+
+// flush sends what has gathered for the shards; not all of it: only batches worth a message.
+func (d *dispatcher) flush(ctx context.Context, all bool) error {
+	for o, b := range d.out {
+		if len(b.Packets) == 0 && !all || !all && len(b.Packets) < batchPackets/2 && len(b.Blocks) < 64 {
+			continue
+		}
+		if err := d.shards[o].Send(ctx, b); err != nil {
+			return err
+		}
+		d.out[o] = d.pool.get()
+	}
+	return nil
+}
+
+// defragment replaces the fragments of a batch, of which the first is at from, by the datagrams that
+// they complete.
+func (d *dispatcher) defragment(b *ntpac.Batch, from int) *ntpac.Batch {
+	out := d.pool.get()
+	out.Watermark = b.Watermark
+	for _, k := range b.Blocks {
+		k.Retain(1)
+		out.Blocks = append(out.Blocks, k)
+	}
+	out.Packets = append(out.Packets, b.Packets[:from]...)
+	for i := from; i < len(b.Packets); i++ {
+		p := &b.Packets[i]
+		if p.Flags&ntpac.Fragment == 0 {
+			out.Packets = append(out.Packets, *p)
+			continue
+		}
+		if !d.frags.Add(b, p, out) {
+			continue
+		}
+		n := len(out.Packets) - 1
+		q := &out.Packets[n]
+		frame := out.Frame(q)
+		if v := packet.DecodeDatagram(frame, q); v != packet.OK {
+			out.Packets = out.Packets[:n]
+			continue
+		}
+		var k packet.RawKey
+		packet.Raw(frame, q, d.keyVLAN, &k)
+		q.Hash = packet.Hash(&k, d.seed)
+	}
+	b.Free()
+	return out
+}

@@ -1,0 +1,257 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+
+	"ntpac"
+	"ntpac/actor"
+	"ntpac/balancer"
+	"ntpac/reassembly"
+	"ntpac/snoop"
+	"ntpac/store"
+)
+
+// Summary is what a run did and what it could not do.
+type Summary struct {
+	Sources    []ntpac.SourceInfo `json:"sources"`
+	Artifacts  map[string]int64   `json:"artifacts"`
+	Balancer   balancer.Stats     `json:"balancer"`
+	Reassembly reassembly.Stats   `json:"reassembly"`
+	Fragments  FragmentStats      `json:"fragments"`
+	Snoop      snoop.Stats        `json:"snoop"`
+	Parked     uint64             `json:"parked"`
+	Late       uint64             `json:"late"`         // packets that came later than the reorder window allows
+	Jumps      uint64             `json:"time_jumps"`   // isolated jumps of time that were not believed
+	Interrupt  bool               `json:"interrupted"`  // the user ended it early
+	Failed     []string           `json:"failed_reads"` // sources that could not be read to their end
+}
+
+// FragmentStats counts IP fragments.
+type FragmentStats struct {
+	Seen, Rebuilt, Incomplete, Overlaps uint64
+}
+
+// Damaged reports whether any input was damaged, cut short or unreadable.
+func (s *Summary) Damaged() bool {
+	for i := range s.Sources {
+		if s.Sources[i].Damaged > 0 || len(s.Sources[i].Damage) > 0 {
+			return true
+		}
+	}
+	return len(s.Failed) > 0
+}
+
+// Run takes captures through every stage into the store. files are those of one merge group. When
+// drain ends, reading stops, and what was read is brought to its end; when ctx ends, everything stops
+// at once. Nothing that was stored is lost in either case.
+func Run(ctx, drain context.Context, st ntpac.Store, files []string, o Options, prog *Progress) (*Summary, error) {
+	o.defaults()
+	r := &localRun{st: st, o: o, prog: prog, drain: drain}
+	if err := r.prepare(ctx, files); err != nil {
+		return nil, err
+	}
+	return r.run(ctx)
+}
+
+type localRun struct {
+	st      ntpac.Store
+	o       Options
+	prog    *Progress
+	drain   context.Context
+	sources []*source
+	pool    *batchPool
+	bufs    store.Buffers
+	w       *writer
+	d       *dispatcher
+	shards  []*shard
+	reg     *snoop.Registry
+	stats   chan reassembly.Stats
+}
+
+// prepare looks at every source once, so that what cannot be read at all is said before the work.
+func (r *localRun) prepare(ctx context.Context, files []string) error {
+	if len(files) == 0 {
+		return ntpac.Usagef("no capture files given")
+	}
+	if len(files) > 1<<16-1 {
+		return ntpac.Usagef("%d files are too many for one run; give at most %d", len(files), 1<<16-1)
+	}
+	r.pool = newBatchPool(64 + 16*r.o.Workers)
+	for i, name := range files {
+		s := &source{name: name, index: i, mail: actor.NewMailbox[*ntpac.Batch](4), pool: r.pool, drain: r.drain}
+		if name != "-" {
+			if err := s.peek(ctx); err != nil {
+				return err
+			}
+			if s.info.Size > 0 {
+				r.prog.Total.Add(s.info.Size)
+			}
+		} else if r.o.Reference {
+			return ntpac.Usagef("--payload reference needs files that can be read again; standard input cannot: use --payload copy")
+		} else if len(files) > 1 {
+			return ntpac.Usagef("standard input cannot be merged with other files; give it alone")
+		}
+		if r.o.Reference && !s.info.Seekable {
+			return ntpac.Usagef("--payload reference needs uncompressed files; %s is %s: use --payload copy", name, s.info.Format)
+		}
+		r.sources = append(r.sources, s)
+	}
+	r.prog.mu.Lock()
+	r.prog.sources = r.sources
+	r.prog.mu.Unlock()
+	return nil
+}
+
+func (r *localRun) run(ctx context.Context) (*Summary, error) {
+	before, err := r.st.Sources(ctx, r.o.Case)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.commitSources(ctx); err != nil {
+		return nil, err
+	}
+	sys := actor.NewSystem(ctx, "run")
+	if s := r.sources[0]; s.name == "-" { // its identity is not known before it is read
+		if err := s.open(ctx, sys, r.o.Stdin); err != nil {
+			return nil, err
+		}
+	}
+	r.build(sys)
+	r.w.expects.any = len(before) > 0 // earlier runs may have announced what this one brings
+	sys.Spawn("writer", actor.Escalate, r.w.run)
+	if r.w.snoop != nil {
+		src := OpenSources(r.infos(), false)
+		defer src.Close()
+		turns := newTurns()
+		for i := range r.o.Workers {
+			s := &snooper{turns: turns, mail: r.w.snoop, w: r.w, reg: r.reg, rule: r.o.Select, expects: r.w.expects,
+				payload: func(c *ntpac.Conversation) ntpac.Payload { return Payload(ctx, r.st, src, c) }}
+			sys.Spawn(fmt.Sprintf("snooper/%d", i), actor.Escalate, s.run)
+		}
+	}
+	sum := &Summary{}
+	sys.Spawn("end", actor.Escalate, func(ctx context.Context) error { return r.end(ctx, sum) })
+	for i, s := range r.shards {
+		sys.Spawn(fmt.Sprintf("shard/%d", i), actor.Escalate, s.run)
+	}
+	sys.Spawn("balancer", actor.Escalate, r.d.run)
+	if err := sys.Wait(); err != nil {
+		return nil, err
+	}
+	return sum, r.finish(ctx, sum)
+}
+
+func (r *localRun) infos() (is []ntpac.SourceInfo) {
+	for _, s := range r.sources {
+		is = append(is, s.info)
+	}
+	return is
+}
+
+// build makes the actors and joins their mailboxes.
+func (r *localRun) build(sys *actor.System) {
+	n := r.o.Workers
+	r.stats = make(chan reassembly.Stats, n)
+	r.w = &writer{st: r.st, cs: r.o.Case, mail: actor.NewMailbox[delivery](64), credit: actor.NewCredit(r.o.MaxMemory / 8), bufs: &r.bufs, prog: r.prog,
+		expects: newExpectIndex()}
+	if !r.o.NoSnoop {
+		r.reg = snoop.NewRegistry(r.o.Snoopers)
+		r.w.snoop = actor.NewMailbox[*task](taskQueue)
+	}
+	seed := rand.Uint64()
+	r.d = &dispatcher{sys: sys, sources: r.sources, opened: make([]bool, len(r.sources)), stdin: r.o.Stdin, seed: seed, keyVLAN: r.o.KeyVLAN,
+		bal: balancer.New(balancer.Config{Seed: seed, KeyVLAN: r.o.KeyVLAN}), frags: reassembly.NewFragments(), window: r.o.Window, pool: r.pool,
+		prog: r.prog, drain: r.drain}
+	cfg := reassembly.Config{Case: r.o.Case, Window: r.o.Window, Checksums: r.o.Checksums, KeyVLAN: r.o.KeyVLAN}
+	for range n {
+		s := &shard{mail: actor.NewMailbox[*ntpac.Batch](8), w: r.w, stats: r.stats}
+		s.col = store.NewCollector(s, &shardLoader{s}, &r.bufs)
+		s.col.Reference = r.o.Reference
+		s.col.Budget = r.o.MaxMemory / 2 / int64(n)
+		for _, src := range r.sources {
+			s.col.Sources = append(s.col.Sources, src.info.ID)
+		}
+		s.re = reassembly.New(cfg, s.col)
+		r.shards = append(r.shards, s)
+		r.d.shards = append(r.d.shards, s.mail)
+	}
+}
+
+// end is the actor that closes what comes behind the shards when they are done: snoopers when every
+// conversation has been read, the writer when everything is stored.
+func (r *localRun) end(ctx context.Context, sum *Summary) error {
+	for range r.shards {
+		select {
+		case s := <-r.stats:
+			sum.Reassembly.Add(s)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	done := make(chan struct{})
+	go func() { r.w.pending.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if r.w.snoop != nil {
+		r.w.snoop.Close()
+	}
+	r.w.mail.Close()
+	return nil
+}
+
+// finish writes what is known of the sources only at their end, and fills the summary.
+func (r *localRun) finish(ctx context.Context, sum *Summary) error {
+	for _, s := range r.sources {
+		if s.hash != nil && s.whole() {
+			<-s.hash.done
+			s.info.SHA256 = s.hash.sum
+			s.info.Done = true
+		}
+		sum.Sources = append(sum.Sources, s.info)
+	}
+	for _, err := range r.d.failed {
+		if !errors.Is(err, ntpac.ErrDamaged) {
+			sum.Failed = append(sum.Failed, err.Error())
+		}
+	}
+	f := r.d.frags
+	sum.Artifacts = r.prog.Artifacts()
+	sum.Balancer = r.d.bal.Stats()
+	sum.Fragments = FragmentStats{f.Seen, f.Rebuilt, f.Incomplete, f.Overlaps}
+	sum.Late, sum.Jumps = r.d.late, r.d.clock.Jumps
+	sum.Interrupt = r.drain.Err() != nil
+	if r.reg != nil {
+		sum.Snoop = r.reg.Stats()
+	}
+	for _, s := range r.shards {
+		sum.Parked += s.col.Parked
+	}
+	return r.commitSources(ctx)
+}
+
+// commitSources stores the sources' records, and notes in the evidence log those that were read whole.
+func (r *localRun) commitSources(ctx context.Context) error {
+	c := ntpac.Commit{Case: r.o.Case}
+	for _, s := range r.sources {
+		c.Sources = append(c.Sources, s.info)
+		if !s.info.Done {
+			continue
+		}
+		body, err := json.Marshal(map[string]any{"source": s.info.Name, "sha256": s.info.SHA256, "size": s.info.Size, "packets": s.info.Packets})
+		if err != nil {
+			return err
+		}
+		key := sha256.Sum256(binary.BigEndian.AppendUint64(append([]byte("ingest\x00"+r.o.Case+"\x00"), s.info.SHA256[:]...), uint64(s.info.ID)))
+		c.Evidence = append(c.Evidence, ntpac.Evidence{Key: key, At: ntpac.Time(r.o.Now().UnixNano()), Kind: "ingest", Body: body})
+	}
+	return r.st.Commit(ctx, &c)
+}
