@@ -69,6 +69,7 @@ type Packet struct {
 	PayCap   uint32 // and how much of it was captured
 	TunnelID uint32 // VNI, GRE key: the tunnel's symmetric id
 	Frag     uint32 // with Defragmented: index in Batch.Datagrams
+	Lag      uint32 // milliseconds from TS to its effective time; 0 for all that came within the reorder window
 	L3       uint16 // offset of the innermost network header in the frame
 	L4       uint16 // offset of the transport header
 	Pay      uint16 // offset of the transport payload
@@ -79,6 +80,10 @@ type Packet struct {
 	Proto    Proto
 	Tunnel   Tunnel
 }
+
+// Effective is the packet's effective time: its place in merged order. The clock of whoever processes
+// packets in that order never runs back, though the time of a packet that came late does.
+func (p *Packet) Effective() Time { return p.TS + Time(p.Lag)*1e6 }
 
 // Batch is what travels between stages: packets and the blocks in which they lie. Batches are
 // recycled; whoever holds one last calls Free.

@@ -4,8 +4,8 @@ package artifact
 // reply whose command was not captured, have no command; a command whose reply was not captured has
 // no code.
 type FTP struct {
-	User        string `json:"user,omitempty"` // who is logged in, or tries to
-	Command     string `json:"command,omitempty"`        // upper case
+	User        string `json:"user,omitempty"`    // who is logged in, or tries to
+	Command     string `json:"command,omitempty"` // upper case
 	Arg         string `json:"arg,omitempty"`
 	Code        int    `json:"code,omitempty"`
 	Reply       string `json:"reply,omitempty"`       // without the code; lines joined by LF; bounded

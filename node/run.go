@@ -109,6 +109,10 @@ func (r *localRun) prepare(ctx context.Context, files []string) error {
 }
 
 func (r *localRun) run(ctx context.Context) (*Summary, error) {
+	before, err := r.st.Sources(ctx, r.o.Case)
+	if err != nil {
+		return nil, err
+	}
 	if err := r.commitSources(ctx); err != nil {
 		return nil, err
 	}
@@ -119,12 +123,14 @@ func (r *localRun) run(ctx context.Context) (*Summary, error) {
 		}
 	}
 	r.build(sys)
+	r.w.expects.any = len(before) > 0 // earlier runs may have announced what this one brings
 	sys.Spawn("writer", actor.Escalate, r.w.run)
 	if r.w.snoop != nil {
 		src := OpenSources(r.infos(), false)
 		defer src.Close()
+		turns := newTurns()
 		for i := range r.o.Workers {
-			s := &snooper{mail: r.w.snoop, w: r.w, reg: r.reg, rule: r.o.Select, expects: r.w.expects,
+			s := &snooper{turns: turns, mail: r.w.snoop, w: r.w, reg: r.reg, rule: r.o.Select, expects: r.w.expects,
 				payload: func(c *ntpac.Conversation) ntpac.Payload { return Payload(ctx, r.st, src, c) }}
 			sys.Spawn(fmt.Sprintf("snooper/%d", i), actor.Escalate, s.run)
 		}

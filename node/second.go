@@ -38,8 +38,9 @@ func Snoop(ctx context.Context, st ntpac.Store, o Options, only []string, prog *
 		bufs: &bufs, prog: prog, expects: newExpectIndex()}
 	w.expects.any = true // what earlier runs announced is only in the store
 	sys.Spawn("writer", actor.Escalate, w.run)
+	turns := newTurns()
 	for i := range o.Workers {
-		s := &snooper{mail: w.snoop, w: w, reg: reg, expects: w.expects, only: only,
+		s := &snooper{turns: turns, mail: w.snoop, w: w, reg: reg, expects: w.expects, only: only,
 			payload: func(c *ntpac.Conversation) ntpac.Payload { return Payload(ctx, st, src, c) }}
 		sys.Spawn(fmt.Sprintf("snooper/%d", i), actor.Escalate, s.run)
 	}

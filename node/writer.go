@@ -14,7 +14,6 @@ import (
 type task struct {
 	conv   *ntpac.Conversation
 	mem    *store.Resident // its payload, while it is in memory
-	expect *ntpac.Expectation
 	credit int64
 }
 
@@ -169,7 +168,7 @@ func (w *writer) announce(ctx context.Context, gens []*ntpac.Generation) error {
 			}
 			for _, c := range cs {
 				w.pending.Add(1)
-				if err := w.snoop.Send(ctx, &task{conv: c, expect: e}); err != nil {
+				if err := w.snoop.Send(ctx, &task{conv: c}); err != nil {
 					return err
 				}
 			}

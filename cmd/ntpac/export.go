@@ -68,7 +68,7 @@ func (a *app) export(p *place, f *exportFlags) (err error) {
 		}
 	}
 	if wanted != 1 {
-		return ntpac.Usagef("ntpac export needs one of --files DIR, --pcap FILE, --json FILE and --csv FILE")
+		return ntpac.Usagef("export needs exactly one of --files DIR, --pcap FILE, --json FILE and --csv FILE")
 	}
 	rule, err := p.exportRule(f)
 	if err != nil {

@@ -154,7 +154,7 @@ type choice struct {
 
 func (c choice) Set(text string) error {
 	if !slices.Contains(c.of, text) {
-		return fmt.Errorf("it is one of %s", strings.Join(c.of, ", "))
+		return fmt.Errorf("it must be %s", strings.Join(c.words(), " or "))
 	}
 	*c.value = text
 	return nil
@@ -162,7 +162,12 @@ func (c choice) Set(text string) error {
 
 func (c choice) String() string { return *c.value }
 
-func (c choice) Type() string { return strings.Join(c.of, "|") }
+func (c choice) Type() string { return strings.Join(c.words(), "|") }
+
+// words are what can be given; an empty default cannot.
+func (c choice) words() []string {
+	return slices.DeleteFunc(slices.Clone(c.of), func(s string) bool { return s == "" })
+}
 
 // choose adds a flag that takes one of a few words; the first is the default.
 func choose(cmd *cobra.Command, value *string, name, usage string, of ...string) {

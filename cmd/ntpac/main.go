@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -74,8 +75,9 @@ func (a *app) catchSignals() (stop func()) {
 
 var (
 	errInterrupted = errors.New("interrupted")
-	// errShown ends with status 1 and says nothing more: the command has said it.
-	errShown = errors.New("failed")
+	// These end a run whose summary has said already what is to be said.
+	errKept = errors.New("interrupted; what was read is kept")
+	errHurt = fmt.Errorf("the run is done: %w", ntpac.ErrDamaged)
 )
 
 // execute runs one command line and gives the exit status.
@@ -86,7 +88,7 @@ func (a *app) execute(args []string) int {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	err := root.ExecuteContext(a.ctx)
-	if err != nil && !errors.Is(err, errShown) && !errors.Is(err, errKept) && !errors.Is(err, ntpac.ErrDamaged) {
+	if err != nil && !errors.Is(err, errKept) && !errors.Is(err, errHurt) {
 		a.complain(err)
 	}
 	return statusOf(err)
@@ -168,8 +170,9 @@ holes too, and says of every finding which bytes it rests on.`,
 	}
 	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return ntpac.Usagef("%s: %s (%s --help shows the flags)", cmd.CommandPath(), oneLine(err.Error()), cmd.CommandPath())
+		return ntpac.Usagef("%s (%s --help shows the flags)", flagError(err), cmd.CommandPath())
 	})
+	root.SetHelpCommand(helpCommand(root))
 	root.AddCommand(a.runCommand(), a.conversationsCommand(), a.artifactsCommand(), a.snoopCommand(), a.exportCommand(),
 		a.verifyCommand(), a.snoopersCommand(), a.versionCommand(), rulesTopic())
 	return root
@@ -178,9 +181,49 @@ holes too, and says of every finding which bytes it rests on.`,
 // noArgs refuses arguments.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return ntpac.Usagef("%s takes no arguments, only flags: what is %s?", cmd.CommandPath(), args[0])
+		return ntpac.Usagef("%s takes no arguments, only flags: what is %s?", cmd.Name(), args[0])
 	}
 	return nil
+}
+
+var badValue = regexp.MustCompile(`^invalid argument (".*") for "(.*)" flag: (.*)$`)
+
+// flagError says what is wrong with a flag in the words of the command line.
+func flagError(err error) string {
+	m := badValue.FindStringSubmatch(oneLine(err.Error()))
+	if m == nil {
+		return oneLine(err.Error())
+	}
+	value, flag, why := m[1], m[2], m[3]
+	switch {
+	case strings.HasPrefix(why, "strconv."):
+		why = "it is no whole number"
+	case strings.HasPrefix(why, "time:"):
+		why = "it is no duration such as 90s or 500ms"
+	}
+	return flag + " " + value + ": " + why
+}
+
+// helpCommand shows the help of a command or topic; an unknown one is a usage error.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND | rules]",
+		Short: "Explains a command, or the rules",
+		ValidArgsFunction: func(*cobra.Command, []string, string) (out []string, _ cobra.ShellCompDirective) {
+			for _, c := range root.Commands() {
+				out = append(out, c.Name())
+			}
+			return out, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || cmd == nil || len(rest) > 0 {
+				return ntpac.Usagef("there is no help on %s: ntpac help lists the commands", strings.Join(args, " "))
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+	}
 }
 
 // isTerminal reports whether a person sees what is written to the file.

@@ -18,9 +18,6 @@ import (
 	"ntpac/store"
 )
 
-// errKept ends a run that the user ended early: what was read is stored, and the summary says so.
-var errKept = errors.New("interrupted; what was read is kept")
-
 func (a *app) runCommand() *cobra.Command {
 	var p place
 	var o runOptions
@@ -52,7 +49,7 @@ second one stops at once, and nothing that was stored is lost.`,
 	choose(cmd, &o.checksums, "checksums", "auto looks at checksums where bytes conflict; verify lets wrong segments bring nothing; ignore", "auto", "verify", "ignore")
 	choose(cmd, &o.key, "key", "keep VLANs apart", "", "vlan")
 	f.Var(&o.memory, "max-memory", "what buffers may take, such as 512MB")
-	f.StringVar(&o.keylog, "keylog", "", "decryption keys in the format of SSLKEYLOGFILE; `FILE`")
+	f.StringVar(&o.keylog, "keylog", "", "`FILE` with decryption keys, as SSLKEYLOGFILE names them")
 	f.StringVar(&o.stats, "stats", "", "write the run's counters to `FILE`, as one JSON object")
 	return cmd
 }
@@ -66,16 +63,13 @@ func (a *app) run(p *place, o *runOptions, args []string) error {
 		return err
 	}
 	if o.keylog != "" {
-		if _, err := os.Stat(o.keylog); err != nil {
-			return ntpac.Usagef("--keylog %s: %v", o.keylog, errors.Unwrap(err))
-		}
 		fmt.Fprintln(a.err, "ntpac: --keylog: this version decrypts nothing yet, the keys are not used")
 	}
 	st, err := store.Open(a.ctx, p.store, store.Options{})
 	if err != nil {
 		return err
 	}
-	o.cs, o.stdin = p.cs, a.in
+	o.cs, o.stdin = p.cs, newUntilDrained(a.drain, a.in)
 	begun := time.Now()
 	var prog node.Progress
 	stop := a.follow(&prog, begun)
@@ -87,14 +81,18 @@ func (a *app) run(p *place, o *runOptions, args []string) error {
 			err = errors.Join(err, writeStats(o.stats, sum, &prog, time.Since(begun)))
 		}
 	}
-	if err = errors.Join(err, st.Close()); err != nil {
+	err = errors.Join(err, st.Close())
+	switch {
+	case err != nil && a.drain.Err() != nil && a.ctx.Err() == nil:
+		return fmt.Errorf("%w before anything was read: %w", errInterrupted, err)
+	case err != nil:
 		return err
 	}
 	switch {
 	case sum.Interrupt || a.drain.Err() != nil:
 		return errKept
 	case sum.Damaged():
-		return ntpac.ErrDamaged
+		return errHurt
 	}
 	return nil
 }
@@ -103,11 +101,16 @@ func (a *app) run(p *place, o *runOptions, args []string) error {
 func (o *runOptions) check(p *place, args []string) error {
 	switch {
 	case len(args) == 0:
-		return ntpac.Usagef("ntpac run needs captures: files, folders, or - for standard input")
+		return ntpac.Usagef("run needs captures: files, folders, or - for standard input")
 	case o.workers < 1:
 		return ntpac.Usagef("--workers %d: at least one is needed", o.workers)
 	case o.window < 0:
 		return ntpac.Usagef("--reorder-window %v: time does not run backwards", o.window)
+	}
+	if o.keylog != "" {
+		if _, err := os.Stat(o.keylog); err != nil {
+			return ntpac.Usagef("--keylog %s: %v", o.keylog, errors.Unwrap(err))
+		}
 	}
 	if o.window == 0 {
 		o.window = 1 // one nanosecond: nothing is put in order

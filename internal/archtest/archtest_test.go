@@ -190,9 +190,13 @@ func TestDependencies(t *testing.T) {
 	for _, goos := range systems {
 		for _, p := range packages(t, goos) {
 			exists[p.name()] = true
+			folder := p.name()
+			if isKit(folder) {
+				folder = "tests"
+			}
 			for _, imp := range p.Imports {
 				if isForeign(imp) {
-					note(imp, p.name())
+					note(imp, folder)
 				}
 			}
 			for _, imp := range slices.Concat(p.TestImports, p.XTestImports) {
@@ -224,6 +228,11 @@ func TestDependencies(t *testing.T) {
 			t.Errorf("docs/dependencies.md lists %s, which go.mod does not require", m)
 		}
 	}
+}
+
+// isKit reports whether a package is there for tests and measurements only.
+func isKit(name string) bool {
+	return strings.HasSuffix(name, "test") || match("bench/...", name) || match("e2e/...", name)
 }
 
 func keys(m map[string]bool) (out []string) {

@@ -201,7 +201,7 @@ func (l *leaf) endQuantum() {
 	l.qn = 0
 }
 
-// base64Value maps the alphabet to 0..63, padding to 64 and everything else to 0xff.
+// base64Value maps both alphabets to 0..63, padding to 64 and everything else to 0xff.
 var base64Value = func() (t [256]byte) {
 	for i := range t {
 		t[i] = 0xff
@@ -209,6 +209,7 @@ var base64Value = func() (t [256]byte) {
 	for i, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=") {
 		t[c] = byte(i)
 	}
+	t['-'], t['_'] = 62, 63 // RFC 4648 section 5
 	return t
 }()
 

@@ -25,6 +25,7 @@ type Parser struct {
 	parts []piece // where it lies
 	first bool    // the next byte begins a line
 	torn  bool    // a hole ends here: the next byte may begin a line
+	cut   bool    // a hole ends the line being read
 
 	state  state
 	levels []level
@@ -33,8 +34,10 @@ type Parser struct {
 	ctype  ntpac.Span // its field Content-Type
 	lost   bool       // a hole touches it
 	top    bool       // it is the message's own
+	part   bool       // it is that of a part of a multipart
 	ent    entity
-	nested int // messages within messages, at this point
+	nested int        // messages within messages, at this point
+	wrap   ntpac.Span // what says so, since the last level
 
 	leaf   leaf
 	outer  []*leaf // the nested messages around
@@ -66,6 +69,7 @@ type level struct {
 	outer    int        // how many nested messages that are attachments were open around it
 	nested   int        // how many nested messages
 	field    ntpac.Span // what names the boundary
+	wrap     ntpac.Span // what says that a message is around it, since the level before
 }
 
 // pickedText is the first body of a kind: what Message.Text is made of.
@@ -93,7 +97,7 @@ func (p *Parser) Reset(dir ntpac.Dir) {
 	p.first, p.torn, p.lost, p.top, p.deep = true, false, false, true, false
 	p.state, p.levels, p.nested, p.excess, p.hdrOff = inHeader, p.levels[:0], 0, 0, -1
 	p.outer = p.outer[:0]
-	p.ent, p.ctype = entity{}, ntpac.Span{}
+	p.ent, p.ctype, p.wrap, p.part = entity{}, ntpac.Span{}, ntpac.Span{}, false
 	p.plain, p.html = pickedText{raw: p.plain.raw[:0], limit: MaxText}, pickedText{raw: p.html.raw[:0], limit: MaxText}
 }
 
@@ -184,7 +188,9 @@ func (p *Parser) Skip(off int64) {
 
 // Gap says that n positions of the message, from off on, were not captured.
 func (p *Parser) Gap(off, n int64) {
+	p.cut = true
 	p.flush()
+	p.cut = false
 	p.msg.Missing += n
 	p.rng.bridge(off, n)
 	p.end = off + n
@@ -234,7 +240,7 @@ func (p *Parser) headerLine(b []byte, eol int, ps []piece, first, torn bool) {
 		p.hdrOff = ps[0].off
 	}
 	switch {
-	case torn:
+	case torn && !knownField(b):
 		return // the end of a field whose beginning is missing
 	case !first: // a long line goes on
 	case len(b) == 0 && eol > 0:
@@ -242,6 +248,8 @@ func (p *Parser) headerLine(b []byte, eol int, ps []piece, first, torn bool) {
 		return
 	case len(p.hdr) == 0 && p.top && mboxFrom(b):
 		return
+	case p.cut && !fieldLine(b):
+		return // the beginning of a field whose end is missing
 	case !fieldLine(b):
 		p.body()
 		if p.state == inBody {
@@ -270,13 +278,19 @@ func (p *Parser) headerLine(b []byte, eol int, ps []piece, first, torn bool) {
 
 // body ends a header and begins what it announces.
 func (p *Parser) body() {
-	p.ent.read(p.hdr, p.digest())
+	p.ent.read(p.hdr, p.part && p.digest())
+	p.part = false
 	p.ent.lost = p.lost
+	start, field := p.hdrOff, p.ctype
+	if start < 0 {
+		start = p.at // there is no header at all
+	}
 	if p.top {
 		p.msg.read(p.hdr)
 		p.top = false
+	} else { // what a part is also rests on its delimiter
+		field = ntpac.Span{Dir: p.dir, Off: start, Len: max(field.Off+field.Len-start, 1)}
 	}
-	start, field := p.hdrOff, p.ctype
 	p.hdr, p.hdrOff, p.ctype, p.lost = p.hdr[:0], -1, ntpac.Span{}, false
 	switch e := &p.ent; {
 	case e.multipart():
@@ -284,11 +298,17 @@ func (p *Parser) body() {
 			p.deep = true
 			break
 		}
-		p.levels = append(p.levels, level{boundary: e.boundary, digest: e.ctype == "multipart/digest", outer: len(p.outer), nested: p.nested, field: field})
+		p.levels = append(p.levels, level{boundary: e.boundary, digest: e.ctype == "multipart/digest", outer: len(p.outer), nested: p.nested, field: field, wrap: p.wrap})
+		p.wrap = ntpac.Span{}
 		p.state = between
 		return
 	case e.message() && p.nested < MaxDepth:
 		p.nested++
+		if p.wrap.Len == 0 {
+			p.wrap = field
+		} else if field.Len > 0 {
+			p.wrap.Len = field.Off + field.Len - p.wrap.Off
+		}
 		if len(p.outer) < containers {
 			o := newLeaf()
 			o.start(e, start, nil)
@@ -350,9 +370,9 @@ func (p *Parser) close(i int, last bool) {
 	for len(p.outer) > l.outer {
 		p.endOuter(p.at, false)
 	}
-	p.nested = l.nested
+	p.nested, p.wrap = l.nested, ntpac.Span{}
 	p.levels = p.levels[:i+1]
-	p.state = inHeader
+	p.state, p.part, p.hdrOff = inHeader, true, p.at
 	if last {
 		p.levels = p.levels[:i]
 		p.state = between
@@ -385,11 +405,16 @@ func (p *Parser) report(l *leaf, at int64, eol bool) {
 		return
 	}
 	a := l.attachment(p.dir, at, eol)
-	for i := range p.levels {
-		if f := p.levels[i].field; f.Len > 0 && f.Off < l.begin {
+	around := func(f ntpac.Span) {
+		if f.Len > 0 && f.Off < l.begin {
 			a.Spans = append(a.Spans, f)
 		}
 	}
+	for i := range p.levels {
+		around(p.levels[i].wrap)
+		around(p.levels[i].field)
+	}
+	around(p.wrap)
 	a.Spans = append(a.Spans, ntpac.Span{Dir: p.dir, Off: l.begin, Len: a.end - l.begin})
 	p.msg.Attachments = append(p.msg.Attachments, a)
 }
@@ -397,6 +422,7 @@ func (p *Parser) report(l *leaf, at int64, eol bool) {
 // Finish ends the message and gives what was found. The parser's memory is not in it.
 func (p *Parser) Finish() *Message {
 	p.flush()
+	p.at = max(p.end, 0)
 	if p.state == inHeader && (len(p.hdr) > 0 || p.top) {
 		p.body()
 	}

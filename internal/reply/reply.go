@@ -46,6 +46,7 @@ type Reader struct {
 	up, down *ntpac.Stream
 	cur      Reply
 	have     bool
+	end      int64
 	text     []byte
 }
 
@@ -63,10 +64,21 @@ func (r *Reader) Peek() *Reply {
 	return &r.cur
 }
 
+// End is where the last reply that was taken ends in the server's stream.
+func (r *Reader) End() int64 { return r.end }
+
+// taken notes that the current reply belongs to something.
+func (r *Reader) taken() {
+	r.have = false
+	r.end = r.cur.Off + r.cur.Len
+}
+
 // Take gives the next reply and moves on.
 func (r *Reader) Take() *Reply {
 	p := r.Peek()
-	r.have = false
+	if p != nil {
+		r.taken()
+	}
 	return p
 }
 
@@ -89,18 +101,23 @@ func (r *Reader) Answer(cmd, next int64, group bool) (*Reply, State) {
 }
 
 // search pairs by the order of capture: the answer comes behind the command, and before the client
-// says something new. Of several final replies there the last one is the answer; whose the others are
-// is not certain.
+// says something new. Of several final replies there the last one is the answer, or the first one where
+// commands are missing behind this one; whose the others are is not certain.
 func (r *Reader) search(cmd, next int64, group bool) (*Reply, State) {
 	r.Drain(cmd)
 	until := ^uint64(0)
-	if next < r.up.End() {
+	if left := r.up.End() - next; left > 0 && r.up.Missing(next, left) < left {
 		until = r.up.Order(next)
 	}
+	first := next < r.up.End() && r.up.Missing(next, 1) > 0
 	state := None
 	var found, hole Reply
 	for p := r.Peek(); p != nil && r.down.Order(p.Off) < until; p = r.Peek() {
-		r.have = false
+		if first && found.Code != 0 {
+			found.Broken = true
+			break
+		}
+		r.taken()
 		if p.Hole() {
 			hole, state = *p, max(state, Lost)
 			continue
@@ -143,7 +160,7 @@ func (r *Reader) Drain(at int64) (code int) {
 		if r.Orphan != nil && !p.Hole() {
 			r.Orphan(p)
 		}
-		r.have = false
+		r.taken()
 	}
 	return code
 }

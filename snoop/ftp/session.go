@@ -10,6 +10,7 @@ import (
 	"ntpac"
 	"ntpac/artifact"
 	"ntpac/internal/reply"
+	"ntpac/internal/tlshello"
 )
 
 const (
@@ -58,6 +59,10 @@ func (s *session) run() error {
 		off := s.up.Off()
 		if s.up.SkipGap() > 0 {
 			s.hole()
+			if s.handshake() {
+				s.tls()
+				return s.ctx.Err()
+			}
 			torn = true
 			continue
 		}
@@ -254,13 +259,23 @@ func (s *session) effect(t *turn) (stop bool) {
 			s.passive(t.Code, t.Reply, at)
 		}
 	case "auth":
-		return t.Code == 234 || t.Code == 334 || t.state != reply.Got && s.handshake()
+		if stop = t.Code == 234 || t.Code == 334 || t.state != reply.Got && s.handshake(); stop {
+			s.tls()
+		}
+		return stop
 	default:
 		if c := commandOf([]byte(t.verb)); c != nil && c.transfer {
 			s.transfer(t)
 		}
 	}
 	return false
+}
+
+// tls shows the handshake that follows the reply to AUTH (RFC 4217). Nothing behind it can be read.
+func (s *session) tls() {
+	for _, a := range tlshello.ReadConversation(s.d, s.up.Off(), s.replies.End()) {
+		s.emit.Emit(a)
+	}
 }
 
 // handshake reports whether a TLS record comes next.

@@ -7,6 +7,7 @@ import (
 	"ntpac/artifact"
 	"ntpac/internal/mail"
 	"ntpac/internal/reply"
+	"ntpac/internal/tlshello"
 )
 
 const (
@@ -103,6 +104,8 @@ func (s *session) enter(off int64) {
 	code := s.replies.Drain(s.up.Off())
 	line := s.peekLine()
 	switch {
+	case s.handshake():
+		s.tls()
 	case command(line):
 	case code == 354, headerField(line) && !s.chunked:
 		s.message(off)
@@ -190,7 +193,11 @@ func (s *session) command(off int64, line []byte) (stop bool) {
 		return false
 	case starttls:
 		p, state := s.answer()
-		return state == reply.Got && p.Code == 220 || state != reply.Got && s.handshake()
+		stop = state == reply.Got && p.Code == 220 || state != reply.Got && s.handshake()
+		if stop {
+			s.tls()
+		}
+		return stop
 	case other:
 		if !s.chunked && (s.replies.Torn || s.d.Down.End() == 0) && headerField(line) {
 			s.up.MoveTo(off) // DATA was lost
@@ -200,6 +207,14 @@ func (s *session) command(off int64, line []byte) (stop bool) {
 	}
 	s.answer()
 	return false
+}
+
+// tls shows the handshake that follows the reply to STARTTLS (RFC 3207). Nothing behind it can be read.
+func (s *session) tls() {
+	for _, a := range tlshello.ReadConversation(s.d, s.up.Off(), s.replies.End()) {
+		s.emit.Emit(a)
+	}
+	s.up.MoveTo(s.up.End())
 }
 
 // handshake reports whether a TLS record comes next.

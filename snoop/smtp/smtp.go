@@ -19,7 +19,7 @@ func New() *Snooper { return &Snooper{} }
 // Info describes the snooper.
 func (*Snooper) Info() ntpac.SnooperInfo {
 	return ntpac.SnooperInfo{Name: "smtp", Version: 1, Protos: []ntpac.Proto{ntpac.TCP}, Ports: []uint16{25, 587, 2525, 24, 465},
-		Types: []string{"mail", "file", "credential"},
+		Types: []string{"mail", "file", "credential", "tls"},
 		Holes: "Parts of a message that a hole does not touch stay exact; commands are found again at the next line, and paired with replies by the order of capture."}
 }
 

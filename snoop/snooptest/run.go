@@ -95,6 +95,11 @@ func (l *laws) golden() {
 	var b strings.Builder
 	for _, f := range l.full {
 		b.WriteString(f.line() + "\n")
+		if f.Expect == nil {
+			if err := f.wellNamed(); err != nil {
+				l.Fatalf("artifact %s %v: %v", f.Type, f.Spans, err)
+			}
+		}
 	}
 	name := filepath.Join(l.opts.dir, l.sc.Name+".golden")
 	if *update {

@@ -39,7 +39,7 @@ func crashID(n int) (id ntpac.ConversationID) {
 func crashText(n int) string {
 	s := fmt.Sprintf("commit %d ", n)
 	if n%4 == 3 {
-		b := make([]byte, 200<<10)
+		b := make([]byte, directWrite+5000)
 		x := uint64(n)
 		for i := range b {
 			x = x*6364136223846793005 + 1442695040888963407
