@@ -29,13 +29,19 @@ func (r *reader) match(m *message) (*message, ntpac.Quality) {
 	if k == 0 || m.status == 408 { // which servers also say unasked
 		return nil, ntpac.Complete
 	}
-	if k == 1 && hole && !r.lost[ntpac.Up] && !r.midstream {
+	sure := ntpac.Complete
+	switch {
+	case hole && r.d.Up.Gap() > 0:
+		// The answer may have been in the hole, and this one is to a request that is in the hole of the
+		// other direction.
+		sure, r.orphan = ntpac.Gapped, true
+	case k == 1 && hole && !r.lost[ntpac.Up] && !r.midstream:
 		r.pending[0].interimQuality = ntpac.Gapped // what was in the hole answered this request too
 	}
 	for ; k > 1; k-- {
 		r.unanswered(ntpac.Gapped)
 	}
-	return r.pending[0], ntpac.Complete
+	return r.pending[0], sure
 }
 
 // answer emits an exchange whose response was read.
