@@ -271,7 +271,7 @@ func (r *Reassembler) recordPieces(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.
 			v.Flags |= ntpac.EvDup
 		}
 		switch { // the datagram itself counted as one
-		case i == 0:
+		case i == 0 || q.Again:
 		case v.Flags&ntpac.EvDup != 0:
 			r.extras.of(f).dups[side]++
 		default:
