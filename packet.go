@@ -126,6 +126,7 @@ type Piece struct {
 	Ord       uint64
 	Source    SourceID
 	Index     uint16 // the source's place in its merge group
+	Again     bool   // another part of a fragment that stands above already
 	Cap, Wire uint32
 	Pos       uint32 // the piece's first byte in the fragment's frame
 	At, Len   uint32 // where it lies in the rebuilt datagram; Len is 0 where earlier ones had it all

@@ -120,9 +120,7 @@ func (x *Export) ConversationsJSON(ctx context.Context, sel ntpac.Selector, sour
 	return n, b.Flush()
 }
 
-// Opener gives the dialogs of stored conversations.
-func (x *Export) Opener(ctx context.Context) Opener { return x.open(ctx) }
-
+// open gives the dialogs of stored conversations.
 func (x *Export) open(ctx context.Context) Opener {
 	return func(id ntpac.ConversationID) (*ntpac.Dialog, error) {
 		c, err := x.Store.Conversation(ctx, x.Case, id)

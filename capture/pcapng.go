@@ -114,8 +114,9 @@ func (p *pcapng) walk(f *File, b *ntpac.Batch) state {
 			sink += mem[t]
 		}
 		block := mem[pos:next:next]
-		if p.u32(block[len(block)-4:]) != size && int64(pos) > trusted {
-			st, p.reason = odd, "block whose two lengths differ"
+		torn := p.u32(block[len(block)-4:]) != size
+		if torn && int64(pos) > trusted {
+			st, p.reason = odd, tornBlock
 			break
 		}
 		var c frame
@@ -128,6 +129,13 @@ func (p *pcapng) walk(f *File, b *ntpac.Batch) state {
 		if reason != "" {
 			st, p.reason = odd, reason
 			break
+		}
+		if p.lost {
+			f.note(w.base+int64(pos), 0, "interface description lost: its packets are taken for Ethernet, in microseconds")
+			p.lost = false
+		}
+		if torn {
+			f.note(w.base+int64(next-4), 4, tornBlock)
 		}
 		if c.off == 0 {
 			pos = next
@@ -142,10 +150,6 @@ func (p *pcapng) walk(f *File, b *ntpac.Batch) state {
 	f.sink = sink
 	f.spanned(n, lo, hi)
 	f.took(b, n, pos)
-	if p.lost {
-		f.note(w.at(), 0, "interface description lost: its packets are taken for Ethernet, in microseconds")
-		p.lost = false
-	}
 	return st
 }
 
@@ -157,8 +161,9 @@ type frame struct {
 	link      ntpac.LinkType
 }
 
-// What is wrong with a packet block, if anything.
+// What is wrong with a block, if anything.
 const (
+	tornBlock   = "block whose two lengths differ"
 	tooShort    = "packet block too short"
 	tooLong     = "packet longer than its block"
 	undescribed = "packet of an interface that was not described"
@@ -262,10 +267,9 @@ func (p *pcapng) mend(f *File, _ *ntpac.Batch) {
 	n := padded(size)
 	b, _ := f.win.peek(0, n)
 	switch {
-	case p.u32(b[n-4:]) == size:
+	case p.u32(b[n-4:]) == size, f.win.at() <= f.trusted:
 		f.lose(n, reason)
 	case p.block(f, n) || p.heads(f, n):
-		f.note(f.win.at()+int64(n)-4, 4, reason)
 		f.trusted = f.win.at()
 	default:
 		f.search(p.seek, reason)

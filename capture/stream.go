@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -143,10 +145,15 @@ func (s *stream) accept(head []byte) error {
 }
 
 func isText(head []byte) bool {
-	for _, c := range head {
-		if c < ' ' && c != '\n' && c != '\r' && c != '\t' {
+	for len(head) > 0 {
+		c, n := utf8.DecodeRune(head)
+		if !utf8.FullRune(head) { // cut by the end of head
+			return true
+		}
+		if c == utf8.RuneError || !unicode.IsPrint(c) && !unicode.IsSpace(c) {
 			return false
 		}
+		head = head[n:]
 	}
 	return true
 }

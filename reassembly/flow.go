@@ -5,26 +5,20 @@ import (
 	"ntpac/packet"
 )
 
-// half is the state of one direction of a flow. Offsets are 64-bit unwrapped stream positions.
+// half is the state of one direction of a flow: one cache line. Offsets are 64-bit unwrapped stream
+// positions. What most directions never need lies in an extra.
 type half struct {
-	base    uint32 // sequence number of offset 0
-	segs    uint32 // out-of-order segments, a list by offset: handle of the first, 0 for none
-	nsegs   uint32
-	state   halfState
 	next    int64      // everything below was emitted or given up
 	high    int64      // the end of the highest byte seen
 	acked   int64      // the peer has acknowledged everything below
 	fin     int64      // where FIN says that the stream ends, -1 while unknown
-	started ntpac.Time // when the first packet came
 	gapDue  ntpac.Time // when the hole at next becomes final, 0 for none
 	packets uint64
-	dups    uint64
-	bytes   int64
-	missing int64
-	overlap int64
-	recent  [recentLen]recent // to recognise the same packet captured again
-	tsval   uint32            // the last TCP timestamp seen
-	slot    uint8             // next place in recent
+	base    uint32 // sequence number of offset 0
+	segs    uint32 // out-of-order segments, a ring by offset: handle of the last, 0 for none
+	tsval   uint32 // the last TCP timestamp seen
+	nsegs   uint16
+	state   halfState
 }
 
 type halfState uint8
@@ -36,83 +30,131 @@ const (
 	sawRst
 	holding // its first bytes wait for the reorder window: see hold.go
 	sawTS
+	sawStray // extra.stray is set
 )
 
-// recentLen is how many packets of each direction are remembered to recognise duplicates.
-const recentLen = 8
-
-type recent struct {
-	digest uint32
-	at     uint32 // microseconds, wrapped
-	off    uint32 // where the stream was, wrapped
-}
-
-// flow is one conversation while it is open. It has no pointers, so that a million of them cost the
-// collector of garbage nothing.
+// flow is one conversation while it is open, and what is remembered of it afterwards. It has no
+// pointers, so that a million of them cost the collector of garbage nothing, and takes five cache lines:
+// key and recent packets, the two directions, the rest.
 type flow struct {
 	key      packet.RawKey
 	hash     uint64
-	first    ntpac.Time
 	last     ntpac.Time
-	closeAt  ntpac.Time // when a closed connection is emitted, 0 while open
-	prev     ntpac.ConversationID
-	handle   uint32 // the sink's
-	wheel    uint32 // next flow in the same slot of the wheel
-	isn      uint32 // of the side that opened, where known: part of the id
-	ordinal  uint32 // among conversations of one key with equal starts
+	recent   [recentLen]uint64 // see duplicate.go
+	half     [2]half
+	first    ntpac.Time
+	ackedAt  [2]ntpac.Time // when half.acked ran ahead of what was captured
+	handle   uint32        // the sink's
+	wheel    uint32        // next flow in the same slot of the wheel
+	isn      uint32        // of the side that opened, where known: part of the id
+	extra    uint32        // index of its extra, 0 for none
+	revision uint32
 	flags    ntpac.ConvFlags
+	ordinal  uint16 // among conversations of one key with equal starts
 	vlan     uint16
-	sources  uint8 // bit set of sources 0-6; bit 7 for any other
+	status   flowStatus
 	client   ntpac.Side
 	clientBy ntpac.ClientBy
 	split    splitReason
-	revision uint16
-	status   flowStatus
-	half     [2]half
+	slot     uint8 // next place in recent
 }
 
-type flowStatus uint8
+type flowStatus uint16
 
 const (
-	live    flowStatus = 1 << iota
-	emitted            // the sink has closed it; this is what is left to recognise stragglers
-	inWheel
-	heldFlow   // an entry in Reassembler.held exists
-	identified // the sink knows its id
+	live       flowStatus = 1 << iota
+	emitted               // the sink has closed it; this is what is left to recognise stragglers
+	inWheel               // it is in a slot of the wheel
+	inDue                 // it is in the queue of what becomes due
+	waiting               // settle has something to do when its time comes
+	heldFlow              // events wait: see hold.go
+	identified            // the sink knows its id
+	closing               // FIN of both sides, or RST: over when the window has passed without more
 )
 
+// extra is what only some flows need.
+type extra struct {
+	dups    [2]uint64
+	missing [2]int64
+	overlap [2]int64
+	stray   [2]uint32 // sequence number behind the last segment that lay too far away
+	held    uint32    // index in Reassembler.held, of a flow with heldFlow
+	next    uint32    // in the list of free ones
+}
+
+// extras keeps extra records in one slab without pointers.
+type extras struct {
+	slab []extra
+	free uint32
+}
+
+// of gives the flow's extra, which is made where there is none. It is valid until the next call.
+func (x *extras) of(f *flow) *extra {
+	if f.extra != 0 {
+		return &x.slab[f.extra]
+	}
+	if x.free != 0 {
+		f.extra, x.free = x.free, x.slab[x.free].next
+		x.slab[f.extra] = extra{}
+	} else {
+		if len(x.slab) == 0 {
+			x.slab = append(x.slab, extra{})
+		}
+		x.slab = append(x.slab, extra{})
+		f.extra = uint32(len(x.slab) - 1)
+	}
+	return &x.slab[f.extra]
+}
+
+// look gives the flow's extra to read; where there is none, one of zeros.
+func (x *extras) look(f *flow) extra {
+	if f.extra == 0 {
+		return extra{}
+	}
+	return x.slab[f.extra]
+}
+
+func (x *extras) give(f *flow) {
+	if f.extra != 0 {
+		x.slab[f.extra].next, x.free = x.free, f.extra
+		f.extra = 0
+	}
+}
+
 // slabLen flows make one slab; slabs never move, so that pointers into them stay valid.
-const slabLen = 1024
+const slabLen = 4096
 
 // table finds flows: open addressing over (tag, index) pairs, linear probing, deletion by shifting
-// back. The tag and the position come from different bits of the flow hash than the shard does.
+// back. The tag is 32 bits of the flow hash, not those that choose the shard; its low bits are the
+// place, so that the table grows and shrinks without a look at the flows.
 type table struct {
 	slots []uint64 // tag<<32 | index+1, 0 for empty
 	mask  uint64
 	used  int
 	slabs [][]flow
+	mem   arena
 	free  []uint32
 	count uint32 // flows ever carved out of slabs
 }
 
 func newTable() *table {
-	const start = 1 << 12
+	const start = 1 << 10
 	return &table{slots: make([]uint64, start), mask: start - 1}
 }
 
-func tag(hash uint64) uint64 { return hash >> 22 << 32 }
+func tag(hash uint64) uint64 { return hash >> 22 & 0xffffffff }
 
 func (t *table) at(i uint32) *flow { return &t.slabs[i/slabLen][i%slabLen] }
 
 // find gives the flow of a key.
 func (t *table) find(hash uint64, key *packet.RawKey) (*flow, uint32) {
 	want := tag(hash)
-	for i := hash & t.mask; ; i = (i + 1) & t.mask {
+	for i := want & t.mask; ; i = (i + 1) & t.mask {
 		e := t.slots[i]
 		if e == 0 {
 			return nil, 0
 		}
-		if e>>32<<32 == want {
+		if e>>32 == want {
 			ix := uint32(e) - 1
 			if f := t.at(ix); f.key == *key {
 				return f, ix
@@ -123,7 +165,7 @@ func (t *table) find(hash uint64, key *packet.RawKey) (*flow, uint32) {
 
 // touch reads what find will read, so that the cache misses of a stride of packets overlap.
 func (t *table) touch(hash uint64) uint64 {
-	e := t.slots[hash&t.mask]
+	e := t.slots[tag(hash)&t.mask]
 	if e == 0 {
 		return 0
 	}
@@ -139,7 +181,8 @@ func (t *table) add(hash uint64, key *packet.RawKey) (*flow, uint32) {
 	f := t.at(ix)
 	*f = flow{key: *key, hash: hash, status: live}
 	f.half[0].fin, f.half[1].fin = -1, -1
-	t.put(hash, ix)
+	t.put(tag(hash)<<32 | uint64(ix+1))
+	t.used++
 	return f, ix
 }
 
@@ -150,25 +193,24 @@ func (t *table) carve() uint32 {
 		return ix
 	}
 	if t.count%slabLen == 0 {
-		t.slabs = append(t.slabs, newSlab())
+		t.slabs = append(t.slabs, t.mem.flows())
 	}
 	t.count++
 	return t.count - 1
 }
 
-func (t *table) put(hash uint64, ix uint32) {
-	i := hash & t.mask
+func (t *table) put(e uint64) {
+	i := e >> 32 & t.mask
 	for t.slots[i] != 0 {
 		i = (i + 1) & t.mask
 	}
-	t.slots[i] = tag(hash) | uint64(ix+1)
-	t.used++
+	t.slots[i] = e
 }
 
 // remove takes a flow out of the table and frees its place in the slab.
 func (t *table) remove(ix uint32) {
 	f := t.at(ix)
-	i := f.hash & t.mask
+	i := tag(f.hash) & t.mask
 	for uint32(t.slots[i]) != ix+1 {
 		i = (i + 1) & t.mask
 	}
@@ -179,7 +221,7 @@ func (t *table) remove(ix uint32) {
 		if e == 0 {
 			break
 		}
-		if home := t.at(uint32(e)-1).hash & t.mask; (j-home)&t.mask >= (j-i)&t.mask {
+		if home := e >> 32 & t.mask; (j-home)&t.mask >= (j-i)&t.mask {
 			t.slots[i] = e
 			i = j
 		}
@@ -192,10 +234,10 @@ func (t *table) remove(ix uint32) {
 func (t *table) grow() {
 	old := t.slots
 	t.slots = make([]uint64, 2*len(old))
-	t.mask, t.used = uint64(len(t.slots)-1), 0
+	t.mask = uint64(len(t.slots) - 1)
 	for _, e := range old {
 		if e != 0 {
-			t.put(t.at(uint32(e)-1).hash, uint32(e)-1)
+			t.put(e)
 		}
 	}
 }

@@ -57,82 +57,159 @@ func guessClient(k *packet.RawKey, speaker ntpac.Side) (ntpac.Side, ntpac.Client
 	return speaker, ntpac.ByFirst
 }
 
-// farJump is how far a segment may lie from what its side sent last before it needs a tie even where
-// the initial sequence number is known: the largest window that TCP can offer is 1 GB (RFC 7323), but
-// nobody has more than this in flight past a tap.
-const farJump = 64 << 20
-
-// continues decides whether a segment belongs to the conversation in f or starts another one.
-func (r *Reassembler) continues(f *flow, side ntpac.Side, t *segmentView) splitReason {
-	me, peer := &f.half[side], &f.half[side.Other()]
-	ended := f.closeAt != 0
-	if t.syn {
-		return r.continuesWithSyn(f, side, t, ended)
+// memory is how long a flow is remembered after its last packet. Within that time what comes on the same
+// key is compared with it, and the reason for a split is known; behind it the key is as good as new.
+//
+// An open TCP connection may be silent for long and then go on exactly. Keep-alives come after two hours
+// at the earliest by default (RFC 9293 section 3.8.4), so it is remembered for longer than that; an
+// attempt that nobody answered, a connection that was closed, and datagrams are not worth it.
+func (r *Reassembler) memory(f *flow) ntpac.Time {
+	a, b := &f.half[0], &f.half[1]
+	if f.key.Proto() == ntpac.TCP && f.status&closing == 0 && (a.next > 0 || b.next > 0 || a.packets > 0 && b.packets > 0) {
+		return max(longSilence, 2*r.cfg.Idle)
 	}
-	off := me.unwrap(t.seq)
-	exact := me.state&haveBase == 0 || off == me.next || off == me.next-1
-	if t.hasAck && peer.state&haveBase != 0 {
-		exact = exact && peer.unwrap(t.ack) == peer.high
-	}
-	if t.ts-f.last > r.cfg.Idle && (!exact || ended) {
-		return splitIdle
-	}
-	if f.status&emitted != 0 && ended && t.n > 0 && me.state&haveBase != 0 && off+int64(t.n) > me.next {
-		return splitClose
-	}
-	if t.n == 0 || t.rst || me.state&haveBase == 0 || r.tied(f, side, t, off) {
-		return noSplit
-	}
-	return splitJump
+	return 2 * r.cfg.Idle
 }
 
-// continuesWithSyn decides whether a SYN belongs to the conversation: as its beginning, captured late
-// or sent again, or as another attempt before anything was said.
-func (r *Reassembler) continuesWithSyn(f *flow, side ntpac.Side, t *segmentView, ended bool) splitReason {
+// longSilence is the longest silence within a connection: the keep-alive interval of two hours, and the
+// nine probes of 75 s after which common systems give up.
+const longSilence = (2*3600 + 9*75) * ntpac.Second
+
+// verdict says to which conversation a segment belongs: the one that the flow has, or a new one for the
+// splitReason that the verdict is. A stray belongs to none that is known yet.
+type verdict uint8
+
+const (
+	belongs verdict = verdict(noSplit)
+	stray   verdict = 255
+)
+
+// farJump is how far a segment may lie from what its side sent last before one packet alone proves
+// nothing, whatever ties it: the largest window that TCP can offer is 1 GB (RFC 7323), but nobody has
+// more than this in flight past a tap. So a forged or damaged segment neither splits a conversation
+// nor makes a hole of a gigabyte in it.
+const farJump = 64 << 20
+
+// judge decides whether a segment belongs to the conversation in f or starts another one.
+func (r *Reassembler) judge(f *flow, side ntpac.Side, t *segmentView) verdict {
 	me, peer := &f.half[side], &f.half[side.Other()]
-	switch {
-	case me.state&haveBase != 0 && me.base == t.seq+1:
-		if !ended || t.ts-f.last <= r.cfg.Idle {
-			return noSplit // sent again
+	if t.syn {
+		return verdict(r.judgeSyn(f, side, t))
+	}
+	known := me.state&haveBase != 0
+	off := me.unwrap(t.seq)
+	if t.now-f.last > r.cfg.Idle {
+		exact := !known || off == me.next || off == me.next-1
+		if t.hasAck && peer.state&haveBase != 0 {
+			exact = exact && peer.unwrap(t.ack) == peer.high
 		}
-	case t.hasAck && me.state&haveBase == 0 && peer.state&haveISN != 0 && t.ack == peer.base && !ended:
-		return noSplit // the answer to this conversation's SYN, behind acknowledgements that overtook it
-	case me.state&haveBase == 0 && me.packets == 0 && !ended:
-		return noSplit // the first packet of this side
-	case me.state&holding != 0 && t.ts-me.started <= r.cfg.Window:
-		return noSplit // the SYN of the held bytes, captured late
-	case me.bytes == 0 && peer.bytes == 0 && me.segs == 0 && !ended && me.state&sawSyn != 0 && peer.state&sawSyn == 0:
-		return noSplit // nothing was said yet: the same attempt with another number
+		if !exact || f.status&closing != 0 {
+			return verdict(splitIdle)
+		}
+	}
+	if f.status&(emitted|closing) == emitted|closing && known && t.n > 0 && off+int64(t.n) > me.next {
+		return verdict(splitClose)
+	}
+	if t.n == 0 || t.rst || !known {
+		return belongs
+	}
+	return r.judgeJump(f, side, t, off)
+}
+
+// judgeSyn decides on a segment with SYN. The same SYN again is a retransmission; another one before
+// anything was said is another attempt of the same conversation; else it begins a new one, unless it
+// was only captured late.
+func (r *Reassembler) judgeSyn(f *flow, side ntpac.Side, t *segmentView) splitReason {
+	me, peer := &f.half[side], &f.half[side.Other()]
+	over := f.status&closing != 0
+	if me.state&haveISN != 0 && me.base == t.seq+1 {
+		if over && t.now-f.last > r.cfg.Idle {
+			return splitSyn
+		}
+		return noSplit
+	}
+	said := me.next > 0 || peer.next > 0 || me.segs != 0 || peer.segs != 0
+	switch {
+	case over:
+		return splitSyn
+	case me.state&haveISN != 0 && said:
+		return splitSyn
+	case me.state&haveISN != 0:
+		return noSplit // another attempt
+	case me.state&holding != 0:
+		if t.now <= r.heldOf(f).started[side]+r.cfg.Window && r.heads(me, t.seq) {
+			return noSplit
+		}
+	case t.now <= f.first+r.cfg.Window && me.state&haveBase == 0:
+		return noSplit // of what was captured before it
+	case t.hasAck && peer.state&haveISN != 0 && me.state&haveBase == 0 && abs(peer.unwrap(t.ack)) <= r.cfg.MaxLost:
+		return noSplit // the answer to the SYN that is there
+	case me.packets == 0 && !said:
+		return noSplit
 	}
 	return splitSyn
 }
 
-// tied reports whether something ties a segment at off to its conversation: nearness, the initial
-// sequence number, the peer's acknowledgements, or TCP timestamps that go on. The limits are those of
-// Matoušek, Pluskal, Ryšavý et al., "Advanced Techniques for Reconstruction of Incomplete Network
-// Data" (ICDF2C 2015): 4 kB and 600 s.
-func (r *Reassembler) tied(f *flow, side ntpac.Side, t *segmentView, off int64) bool {
-	me, peer := &f.half[side], &f.half[side.Other()]
-	jump := off - me.high
-	if back := me.next - off; jump < 0 && back > 0 {
-		jump = back
+// heads reports whether a SYN may be the one of the bytes that a side holds: captured late, it lies just
+// before them.
+func (r *Reassembler) heads(h *half, isn uint32) bool {
+	start := h.unwrap(isn + 1)
+	first := h.next
+	if h.segs != 0 {
+		first = r.segs.first(h).off
 	}
+	return start <= first && first-start <= lateHead
+}
+
+// lateHead is how much may have been captured between a SYN's place and the place where it was captured.
+const lateHead = 1 << 20
+
+// judgeJump decides on a segment with payload by how far it lies from what its side has sent, and by
+// what ties it to the conversation: the initial sequence number, the peer's acknowledgements, or TCP
+// timestamps that go on. The limit is that of Matoušek, Pluskal, Ryšavý et al., "Advanced Techniques for
+// Reconstruction of Incomplete Network Data" (ICDF2C 2015): 4 kB.
+func (r *Reassembler) judgeJump(f *flow, side ntpac.Side, t *segmentView, off int64) verdict {
+	me := &f.half[side]
+	jump := max(off-me.high, me.next-off)
 	switch {
 	case jump <= r.cfg.MaxLost:
-		return true
-	case me.state&haveISN != 0 && jump <= farJump:
-		return true
-	case off <= me.acked && me.acked-off <= farJump:
-		return true
-	case t.hasAck && peer.state&haveBase != 0 && abs(peer.unwrap(t.ack)-peer.high) <= r.cfg.MaxLost && jump <= farJump:
-		return true
-	case t.hasTS && me.state&sawTS != 0 && jump <= farJump:
-		// Ticks are 1 ms at the finest in practice and 1 s at the coarsest (RFC 7323 section 5.4); a
-		// timestamp of another connection is random or far off.
-		d := int64(int32(t.tsval - me.tsval))
-		return d >= -1 && d <= 10_000+int64((t.ts-f.last)/1e6)*2
+		return belongs
+	case jump <= farJump && me.state&haveISN != 0:
+		return belongs
+	case jump <= farJump && r.tied(f, side, t, off):
+		return belongs
+	case jump <= farJump:
+		return verdict(splitJump)
+	case me.state&sawStray == 0:
+		return stray
 	}
-	return false
+	// Another one that goes on where the last stray ended.
+	on := int64(int32(t.seq - r.extras.of(f).stray[side]))
+	switch {
+	case on < 0 || on > r.cfg.MaxLost:
+		return stray
+	case off > me.high && r.tied(f, side, t, off):
+		return belongs // the capture has missed that much
+	}
+	return verdict(splitJump)
+}
+
+// tied reports whether acknowledgements or timestamps tie a segment at off to its conversation.
+func (r *Reassembler) tied(f *flow, side ntpac.Side, t *segmentView, off int64) bool {
+	me, peer := &f.half[side], &f.half[side.Other()]
+	if off <= me.acked && me.acked-off <= farJump {
+		return true
+	}
+	if t.hasAck && peer.state&haveBase != 0 && abs(peer.unwrap(t.ack)-peer.high) <= r.cfg.MaxLost {
+		return true
+	}
+	if !t.hasTS || me.state&sawTS == 0 {
+		return false
+	}
+	// Ticks are 1 ms at the finest in practice and 1 s at the coarsest (RFC 7323 section 5.4); a
+	// timestamp of another connection is random or far off.
+	d := int64(int32(t.tsval - me.tsval))
+	return d >= -1 && d <= 10_000+int64((t.now-f.last)/1e6)*2
 }
 
 func abs(x int64) int64 {
@@ -143,10 +220,34 @@ func abs(x int64) int64 {
 }
 
 // keepAlive recognises a keep-alive probe: at most one byte, just below the next one (RFC 9293
-// section 3.8.4). Its byte is garbage and must not be compared.
-func keepAlive(h *half, t *segmentView, off int64) bool {
-	return t.n <= 1 && off == h.high-1 && !t.syn && !t.fin && !t.rst && h.high > 0
+// section 3.8.4), where that byte was captured. Its byte is garbage and must not be compared.
+func (r *Reassembler) keepAlive(h *half, t *segmentView, off int64) bool {
+	if t.n > 1 || off != h.high-1 || t.syn || t.fin || t.rst || h.high <= 0 {
+		return false
+	}
+	return h.segs == 0 && off < h.next || h.segs != 0 && r.segs.at(h.segs).end == h.high
 }
+
+// plausibleRst reports whether a RST could end the connection: receivers ignore one that does not lie in
+// their window (RFC 9293 section 3.10.7.4), and so must who watches, or a forged one would hide what
+// follows. What is not known does not count against it. A refusal carries no sequence number of its
+// own; it acknowledges what it refuses.
+func plausibleRst(f *flow, side ntpac.Side, t *segmentView) bool {
+	me, peer := &f.half[side], &f.half[side.Other()]
+	if me.state&haveBase != 0 {
+		off := me.unwrap(t.seq)
+		return off >= min(me.acked, me.next) && off <= max(me.high, me.acked)+rstReach
+	}
+	if t.hasAck && peer.state&haveBase != 0 {
+		ack := peer.unwrap(t.ack)
+		return ack >= 0 && ack <= max(peer.high, peer.acked)+1
+	}
+	return true
+}
+
+// rstReach is how far ahead of what was captured a RST is believed: the usual largest window, with room
+// for what the capture has missed.
+const rstReach = 1 << 20
 
 // tailEnd says where a stream ends for all that its packets prove: at FIN or RST, or at what the peer
 // acknowledged. An acknowledgement of exactly one byte more than was captured is that of a FIN that

@@ -8,23 +8,73 @@ import "ntpac"
 
 // held is what waits while a flow's head is not final.
 type held struct {
-	events []ntpac.Event
-	sides  int // how many sides are holding
+	events  []ntpac.Event
+	started [2]ntpac.Time // when the first bytes of a holding side came
+	sides   int           // how many sides are holding
+	next    uint32        // in the list of free ones
 }
 
-func (r *Reassembler) hold(f *flow, ix uint32, side ntpac.Side) {
+// heldPool keeps helds. Index 0 is none.
+type heldPool struct {
+	slab []held
+	free uint32
+}
+
+// maxHeldEvents bounds the events that wait: more than that within one window is no trickle whose
+// beginning could still be shifted.
+const maxHeldEvents = 1 << 14
+
+func (p *heldPool) take() uint32 {
+	if k := p.free; k != 0 {
+		p.free = p.slab[k].next
+		return k
+	}
+	if len(p.slab) == 0 {
+		p.slab = append(p.slab, held{})
+	}
+	p.slab = append(p.slab, held{})
+	return uint32(len(p.slab) - 1)
+}
+
+func (p *heldPool) give(k uint32) {
+	w := &p.slab[k]
+	if cap(w.events) > 256 {
+		w.events = nil
+	}
+	w.events, w.sides = w.events[:0], 0
+	w.next, p.free = p.free, k
+}
+
+// heldOf gives what a flow with heldFlow holds back.
+func (r *Reassembler) heldOf(f *flow) *held { return &r.held.slab[r.extras.slab[f.extra].held] }
+
+func (r *Reassembler) hold(f *flow, ix uint32, side ntpac.Side, now ntpac.Time) {
 	f.half[side].state |= holding
 	if f.status&heldFlow == 0 {
 		f.status |= heldFlow
-		r.held[ix] = &held{}
+		r.extras.of(f).held = r.held.take()
 	}
-	r.held[ix].sides++
+	w := r.heldOf(f)
+	w.sides++
+	w.started[side] = now
+	r.wait(f, ix, now+r.cfg.Window)
+}
+
+// heldDue is when the first hold ends.
+func (r *Reassembler) heldDue(f *flow) (at ntpac.Time) {
+	w := r.heldOf(f)
+	for s := range 2 {
+		if t := w.started[s] + r.cfg.Window; f.half[s].state&holding != 0 && (at == 0 || t < at) {
+			at = t
+		}
+	}
+	return at
 }
 
 // settleHeld ends holds that the reorder window has passed.
 func (r *Reassembler) settleHeld(f *flow, ix uint32, now ntpac.Time) {
 	for s := range ntpac.Side(2) {
-		if h := &f.half[s]; h.state&holding != 0 && now > h.started+r.cfg.Window {
+		if f.half[s].state&holding != 0 && now > r.heldOf(f).started[s]+r.cfg.Window {
 			r.release(f, ix, s)
 		}
 	}
@@ -37,46 +87,42 @@ func (r *Reassembler) release(f *flow, ix uint32, side ntpac.Side) {
 		return
 	}
 	if h.state&haveISN == 0 && h.segs != 0 {
-		if first := r.segs.at(h.segs).off; first != 0 {
-			r.rebase(f, ix, side, first)
+		if first := r.segs.first(h).off; first != 0 {
+			r.rebase(f, side, first)
 		}
 	}
 	h.state &^= holding
-	w := r.held[ix]
+	w := r.heldOf(f)
 	if w.sides--; w.sides == 0 {
-		r.unhold(f, ix)
+		f.status &^= heldFlow
+		for i := range w.events {
+			r.sink.Event(f.handle, &w.events[i])
+		}
+		r.held.give(r.extras.slab[f.extra].held)
 	}
 	r.drain(f, side)
-	if h.acked > h.next && (h.segs != 0 || h.acked > h.next+1) && h.gapDue == 0 {
-		h.gapDue = max(f.last, h.started) + r.cfg.Window
-	}
+	r.arm(f, ix, side)
 }
 
-// rebase makes the held offset by the new offset 0. Bytes below it are given up.
-func (r *Reassembler) rebase(f *flow, ix uint32, side ntpac.Side, by int64) {
+// rebase makes the held offset by the new offset 0. Bytes below it are given up: they came before the
+// SYN and are not of this stream.
+func (r *Reassembler) rebase(f *flow, side ntpac.Side, by int64) {
 	h := &f.half[side]
 	h.base += uint32(by)
-	var last uint32
-	for k := h.segs; k != 0; {
+	for k, n := h.segs, h.nsegs; n > 0; n-- {
 		s := r.segs.at(k)
-		next := s.next
 		s.off, s.end = s.off-by, s.end-by
-		if s.end <= 0 { // before the SYN: not of this stream
-			h.nsegs--
-			r.segs.give(k)
-			if last == 0 {
-				h.segs = next
-			} else {
-				r.segs.at(last).next = next
-			}
-			k = next
-			continue
+		k = s.next
+	}
+	for h.segs != 0 && r.segs.first(h).off < 0 {
+		if s := r.segs.first(h); s.end > 0 {
+			n := min(int(-s.off), len(s.data))
+			r.segs.held -= int64(n)
+			s.data, s.off = s.data[:copy(s.data, s.data[n:])], 0
+			break
 		}
-		if s.off < 0 {
-			s.data = s.data[min(-s.off, int64(len(s.data))):]
-			s.off = 0
-		}
-		last, k = k, next
+		r.segs.give(r.segs.shift(h))
+		r.stats.OutOfWindow++
 	}
 	h.high = max(h.high-by, 0)
 	if h.acked != 0 {
@@ -85,24 +131,14 @@ func (r *Reassembler) rebase(f *flow, ix uint32, side ntpac.Side, by int64) {
 	if h.fin >= 0 {
 		h.fin = max(h.fin-by, 0)
 	}
-	if w := r.held[ix]; w != nil {
-		for i := range w.events {
-			if w.events[i].Side() == side && w.events[i].Len > 0 {
-				w.events[i].Start -= by
-			}
-		}
-	}
-}
-
-// unhold gives the waiting events to the sink.
-func (r *Reassembler) unhold(f *flow, ix uint32) {
-	w := r.held[ix]
-	delete(r.held, ix)
-	f.status &^= heldFlow
-	for s := range 2 {
-		f.half[s].state &^= holding
-	}
+	w := r.heldOf(f)
 	for i := range w.events {
-		r.sink.Event(f.handle, &w.events[i])
+		e := &w.events[i]
+		if e.Side() != side || e.Len == 0 {
+			continue
+		}
+		if e.Start -= by; e.Start+int64(e.Len) <= 0 {
+			e.Flags |= ntpac.EvNoData
+		}
 	}
 }

@@ -6,58 +6,33 @@ import (
 	"ntpac"
 )
 
-// Clock follows the time of one source. An isolated jump of more than a minute ahead does not move it:
-// a single packet with a broken timestamp must not end every conversation.
-type Clock struct {
-	High  ntpac.Time // the highest believable timestamp
-	Jumps uint64     // isolated jumps that were not believed
-	jump  ntpac.Time
-	begun bool
-}
-
-// maxJump is how far ahead one packet alone may move a clock.
-const maxJump = 60 * ntpac.Second
-
-// See takes a packet's time and reports whether it lies below what was seen before.
-func (c *Clock) See(ts ntpac.Time) (back bool) {
-	switch {
-	case !c.begun:
-		c.begun, c.High = true, ts
-	case ts > c.High+maxJump:
-		if c.jump != 0 && ts >= c.jump-maxJump {
-			c.High, c.jump = ts, 0
-		} else {
-			c.jump = ts
-		}
-	default:
-		if c.jump != 0 {
-			c.Jumps++
-			c.jump = 0
-		}
-		if ts < c.High {
-			return true
-		}
-		c.High = ts
-	}
-	return false
-}
-
 // Merger puts the packets of a merge group into merged order (semantics.md, "Time and order"): by
-// effective time, then by content. A source whose time never runs back costs no window: its packets go
-// out as soon as every other source has come as far. Use by one goroutine.
+// effective time, then by time, then by content. A source whose time never runs back costs no window: its
+// packets go out as soon as every other source has come as far. As nobody knows beforehand that it never
+// will, each source is read a few batches ahead. Use by one goroutine.
 type Merger struct {
+	MaxHeld int64  // bytes of batches that may wait; beyond it packets go out before they are final
+	Late    uint64 // packets that came behind what had already gone out
+	Forced  uint64 // packets that went out before they were final, for MaxHeld
+
 	window  ntpac.Time
 	sources []mergeSource
 	heap    []mergeItem
 	batches []mergeBatch
 	free    []uint32
 	n       uint64
-	Late    uint64 // packets that came behind what had already gone out
+	held    int64
 	out     ntpac.Time
 }
 
+// maxAhead is how many batches a source is read ahead, where there are not too many sources.
+const maxAhead = 8
+
 type mergeSource struct {
 	clock      Clock
+	ahead      uint64
+	marks      [maxAhead]ntpac.Time // the clock after each of the last batches
+	added      uint64               // batches
 	announced  bool
 	from       ntpac.Time // with announced: nothing older than this comes, the window aside
 	disordered bool
@@ -67,15 +42,17 @@ type mergeSource struct {
 }
 
 type mergeBatch struct {
-	b    *ntpac.Batch
-	left int
+	b     *ntpac.Batch
+	left  int
+	bytes int64
 }
 
 type mergeItem struct {
 	at    ntpac.Time // effective time
-	order uint64     // flags and sequence number
-	sum   uint32     // of the payload's first bytes
-	seq   uint64     // arrival, between packets that are equal in all else
+	ts    ntpac.Time
+	order uint64 // flags and sequence number
+	sum   uint64 // of header and payload
+	seq   uint64 // arrival, between packets that are equal in all else
 	batch uint32
 	index uint32
 	src   uint16
@@ -83,7 +60,11 @@ type mergeItem struct {
 
 // NewMerger makes a Merger for n sources.
 func NewMerger(n int, window ntpac.Time) *Merger {
-	return &Merger{window: window, sources: make([]mergeSource, n)}
+	m := &Merger{MaxHeld: 256 << 20, window: window, sources: make([]mergeSource, n), out: -1 << 62}
+	for i := range m.sources {
+		m.sources[i].ahead = uint64(min(max(64/n, 1), maxAhead))
+	}
+	return m
 }
 
 // Add takes a prepared batch of one source; the Merger owns it from now on.
@@ -93,23 +74,31 @@ func (m *Merger) Add(src int, b *ntpac.Batch) {
 		return
 	}
 	k := m.slot()
-	m.batches[k] = mergeBatch{b, len(b.Packets)}
 	s := &m.sources[src]
+	if !s.clock.begun && !s.announced {
+		s.announced, s.from = true, b.Packets[0].TS
+	}
+	var bytes int64
 	for i := range b.Packets {
 		p := &b.Packets[i]
+		bytes += int64(p.Cap)
 		if s.clock.See(p.TS) {
 			s.disordered = true
 		}
-		it := mergeItem{at: max(p.TS, s.clock.High-m.window), seq: m.n, batch: k, index: uint32(i), src: uint16(src)}
+		it := mergeItem{at: max(p.TS, s.clock.High-m.window), ts: p.TS, seq: m.n, batch: k, index: uint32(i), src: uint16(src)}
 		it.order, it.sum = contentOrder(b.Frame(p), p)
 		m.n++
 		m.push(it)
 	}
+	s.marks[s.added%s.ahead] = s.clock.High
+	s.added++
+	m.batches[k] = mergeBatch{b, len(b.Packets), bytes}
+	m.held += bytes
 }
 
 // contentOrder gives the rank of a packet among those of equal time: a handshake before data before
-// the end, then by sequence number, then by payload.
-func contentOrder(frame []byte, p *ntpac.Packet) (order uint64, sum uint32) {
+// the end, then by sequence number, then by header and payload.
+func contentOrder(frame []byte, p *ntpac.Packet) (order, sum uint64) {
 	if p.Proto == ntpac.TCP && p.Flags&ntpac.Fragment == 0 && p.Pay-p.L4 >= 20 {
 		h := frame[p.L4:p.Pay]
 		var rank uint64
@@ -125,11 +114,7 @@ func contentOrder(frame []byte, p *ntpac.Packet) (order uint64, sum uint32) {
 		}
 		order = rank<<32 | uint64(binary.BigEndian.Uint32(h[4:]))
 	}
-	sum = p.PayCap
-	for _, c := range frame[p.Pay : uint32(p.Pay)+min(p.PayCap, 64)] {
-		sum = (sum ^ uint32(c)) * 16777619
-	}
-	return order, sum
+	return order, mixBytes(digest(frame, p), frame[p.Pay:uint32(p.Pay)+p.PayCap])
 }
 
 func (m *Merger) slot() uint32 {
@@ -164,16 +149,15 @@ func (m *Merger) Waits() int {
 
 // mark is the time below which nothing more comes from a source.
 func (m *Merger) mark(s *mergeSource) ntpac.Time {
-	if !s.clock.begun {
-		if s.announced {
-			return s.from - m.window
-		}
-		return -1 << 62
-	}
-	if s.disordered {
+	switch {
+	case s.disordered:
 		return s.clock.High - m.window
+	case s.added >= s.ahead:
+		return s.marks[s.added%s.ahead] // of the batch that is the last but ahead
+	case s.announced:
+		return s.from - m.window
 	}
-	return s.clock.High
+	return -1 << 62
 }
 
 // Next moves packets that are final into out, up to its capacity, and reports whether more could follow
@@ -186,9 +170,12 @@ func (m *Merger) Next(out *ntpac.Batch) bool {
 	if w := m.Waits(); w >= 0 {
 		limit = m.mark(&m.sources[w])
 	}
-	for len(m.heap) > 0 && m.heap[0].at < limit {
+	for len(m.heap) > 0 && (m.heap[0].at < limit || m.held > m.MaxHeld) {
 		if len(out.Packets) == cap(out.Packets) || len(out.Blocks) > 1<<15 {
 			return true
+		}
+		if m.heap[0].at >= limit {
+			m.Forced++
 		}
 		m.emit(m.pop(), out)
 	}
@@ -210,19 +197,29 @@ func (m *Merger) emit(it mergeItem, out *ntpac.Batch) {
 		m.Late++
 	}
 	m.out = max(m.out, it.at)
+	p.Lag = lag(m.out - p.TS)
 	out.Packets = append(out.Packets, p)
 	out.Watermark = m.out
 	if mb.left--; mb.left == 0 {
+		m.held -= mb.bytes
 		mb.b.Free()
 		mb.b = nil
 		m.free = append(m.free, it.batch)
 	}
 }
 
+// lag gives a difference in the unit of Packet.Lag, rounded up.
+func lag(d ntpac.Time) uint32 {
+	const ms = ntpac.Second / 1000
+	return uint32(min(max(d+ms-1, 0)/ms, 1<<32-1))
+}
+
 func (a *mergeItem) before(b *mergeItem) bool {
 	switch {
 	case a.at != b.at:
 		return a.at < b.at
+	case a.ts != b.ts:
+		return a.ts < b.ts
 	case a.order != b.order:
 		return a.order < b.order
 	case a.sum != b.sum:

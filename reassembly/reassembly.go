@@ -12,15 +12,17 @@ import (
 )
 
 // Config are the options that decide what a conversation is. They belong to the case: every
-// reassembler of a case has the same.
+// reassembler of a case has the same. A zero means the default.
 type Config struct {
 	Case      string
 	Window    ntpac.Time // reorder window: nothing is final until it has passed; default 1 s
-	Idle      ntpac.Time // silence that splits; default 600 s
+	Idle      ntpac.Time // silence that splits; default 600 s, at least twice the window
+	Linger    ntpac.Time // how long a closed connection is waited on for stragglers; default and least: the window
 	MaxLost   int64      // jump in sequence that splits where nothing ties both sides; default 4096 bytes
-	Duplicate ntpac.Time // window in which an equal packet is the same packet; default 50 ms
-	MaxOrder  int        // out-of-order segments held per direction; default 1024
-	MaxFlows  int        // open flows; default 4 million
+	Duplicate ntpac.Time // window in which an equal packet is the same packet; default 50 ms, at most 500 ms
+	MaxOrder  int        // out-of-order segments held per direction; default 4096, at most 32768
+	MaxHeld   int64      // bytes of out-of-order segments held in all; default 256 MiB
+	MaxFlows  int        // conversations that are open or remembered; default 4 million
 	Checksums Checksums
 	KeyVLAN   bool
 }
@@ -36,20 +38,24 @@ const (
 )
 
 func (c *Config) defaults() {
-	if c.Window == 0 {
-		c.Window = ntpac.Second
+	set := func(v *ntpac.Time, to ntpac.Time) {
+		if *v == 0 {
+			*v = to
+		}
 	}
-	if c.Idle == 0 {
-		c.Idle = 600 * ntpac.Second
-	}
+	set(&c.Window, ntpac.Second)
+	set(&c.Idle, 600*ntpac.Second)
+	set(&c.Duplicate, 50*ntpac.Second/1000)
+	c.Idle, c.Linger, c.Duplicate = max(c.Idle, 2*c.Window), max(c.Linger, c.Window), min(c.Duplicate, maxDuplicate)
 	if c.MaxLost == 0 {
 		c.MaxLost = 4096
 	}
-	if c.Duplicate == 0 {
-		c.Duplicate = 50 * ntpac.Second / 1000
-	}
 	if c.MaxOrder == 0 {
-		c.MaxOrder = 1024
+		c.MaxOrder = 4096
+	}
+	c.MaxOrder = min(c.MaxOrder, 1<<15)
+	if c.MaxHeld == 0 {
+		c.MaxHeld = 256 << 20
 	}
 	if c.MaxFlows == 0 {
 		c.MaxFlows = 4 << 20
@@ -87,15 +93,18 @@ type Stats struct {
 	Packets       uint64
 	Conversations uint64
 	Open          uint64 // now
+	Reopened      uint64 // conversations that went on after they had been closed
 	Duplicates    uint64
 	Retransmitted uint64 // segments that brought nothing new
 	OutOfOrder    uint64
 	OutOfWindow   uint64 // segments that lie outside what their stream can hold
 	BadChecksum   uint64
 	GapBytes      int64
+	Late          uint64 // bytes that came when their range had been given up; kept as alternatives
 	Conflicts     uint64 // bytes
-	Evicted       uint64
-	OrderLimit    uint64
+	Evicted       uint64 // conversations that MaxFlows ended or made forgotten
+	OrderLimit    uint64 // holes given up at MaxOrder
+	MemoryLimit   uint64 // and at MaxHeld
 }
 
 // Add adds another reassembler's counters.
@@ -103,46 +112,48 @@ func (s *Stats) Add(o Stats) {
 	s.Packets += o.Packets
 	s.Conversations += o.Conversations
 	s.Open += o.Open
+	s.Reopened += o.Reopened
 	s.Duplicates += o.Duplicates
 	s.Retransmitted += o.Retransmitted
 	s.OutOfOrder += o.OutOfOrder
 	s.OutOfWindow += o.OutOfWindow
 	s.BadChecksum += o.BadChecksum
 	s.GapBytes += o.GapBytes
+	s.Late += o.Late
 	s.Conflicts += o.Conflicts
 	s.Evicted += o.Evicted
 	s.OrderLimit += o.OrderLimit
+	s.MemoryLimit += o.MemoryLimit
 }
 
 // Reassembler rebuilds the conversations of the packets pushed into it. Use by one goroutine.
 type Reassembler struct {
-	cfg   Config
-	sink  Sink
-	table *table
-	wheel wheel
-	segs  segmentPool
-	held  map[uint32]*held
-	now   ntpac.Time
-	stats Stats
-	idBuf []byte
-	event ntpac.Event
-	keys  [stride]packet.RawKey
-	sides [stride]ntpac.Side
-	moved uint64 // what touching read: keeps the loads alive
+	cfg    Config
+	sink   Sink
+	table  *table
+	wheel  wheel
+	due    dueQueue
+	extras extras
+	segs   segmentPool
+	held   heldPool
+	now    ntpac.Time // the clock: nothing older follows
+	stats  Stats
+	idBuf  []byte
+	event  ntpac.Event
+	keys   [stride]packet.RawKey
+	sides  [stride]ntpac.Side
+	found  [stride]uint32
+	moved  uint64 // what touching read: keeps the loads alive
 }
 
 // New makes a Reassembler that gives what it finds to sink.
 func New(cfg Config, sink Sink) *Reassembler {
 	cfg.defaults()
-	return &Reassembler{cfg: cfg, sink: sink, table: newTable(), held: map[uint32]*held{}}
+	return &Reassembler{cfg: cfg, sink: sink, table: newTable()}
 }
 
 // Stats gives the counters so far.
-func (r *Reassembler) Stats() Stats {
-	s := r.stats
-	s.Open = uint64(r.table.used)
-	return s
-}
+func (r *Reassembler) Stats() Stats { return r.stats }
 
 // stride is how many packets are staged together, so that their cache misses overlap.
 const stride = 64
@@ -167,74 +178,44 @@ func (r *Reassembler) Push(b *ntpac.Batch) {
 // packet processes one packet.
 func (r *Reassembler) packet(b *ntpac.Batch, p *ntpac.Packet, key *packet.RawKey, side ntpac.Side) {
 	r.stats.Packets++
+	now := p.Effective()
 	f, ix := r.table.find(p.Hash, key)
-	if f == nil {
+	switch {
+	case f == nil:
 		if r.table.used >= r.cfg.MaxFlows {
 			r.evict()
 		}
 		f, ix = r.table.add(p.Hash, key)
-		r.begin(f, ix, b, p, side)
+		r.begin(f, ix, p, side, now)
+	case f.status&waiting != 0:
+		r.settle(f, ix, now)
+	}
+	if now-f.last > r.cfg.Idle && now-f.last > r.memory(f) {
+		r.restart(f, ix, p, side, now, noSplit) // as if the wheel had already forgotten it
 	}
 	if key.Proto() == ntpac.TCP {
-		r.tcp(f, ix, b, p, side)
+		r.tcp(f, ix, b, p, side, now)
 	} else {
-		r.datagram(f, ix, b, p, side)
+		r.datagram(f, ix, b, p, side, now)
 	}
-	if f.status&identified == 0 {
-		r.identify(f, p.TS)
-	}
-}
-
-// begin makes f a new conversation that starts with packet p.
-func (r *Reassembler) begin(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, side ntpac.Side) {
-	f.first, f.last, f.vlan = p.TS, p.TS, p.VLAN
-	f.client, f.clientBy = guessClient(&f.key, side)
-	f.handle = r.sink.Open()
-	r.stats.Conversations++
-	r.wheel.file(r.table, ix, p.TS+r.cfg.Window)
-}
-
-// restart ends the conversation in f and begins its successor on the same key in its place.
-func (r *Reassembler) restart(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, side ntpac.Side, why splitReason) {
-	r.finish(f, ix, ntpac.CloseIdle)
-	n := flow{key: f.key, hash: f.hash, wheel: f.wheel, status: live | f.status&inWheel, split: why}
-	if f.first == p.TS {
-		n.ordinal = f.ordinal + 1
-	}
-	n.half[0].fin, n.half[1].fin = -1, -1
-	*f = n
-	r.begin(f, ix, b, p, side)
-}
-
-// revive goes on with a conversation that was already given to the sink as closed.
-func (r *Reassembler) revive(f *flow) bool {
-	h, ok := r.sink.Reopen(f.prev)
-	if !ok {
-		return false
-	}
-	f.handle = h
-	f.status = f.status&^emitted | identified
-	f.revision++
-	return true
-}
-
-// identify tells the sink the flow's id once the reorder window has passed its first packet, or when
-// it has brought so much that the sink must write some of it.
-func (r *Reassembler) identify(f *flow, now ntpac.Time) {
-	const much = 1 << 20
-	if f.status&identified == 0 && (now > f.first+r.cfg.Window || f.half[0].bytes+f.half[1].bytes > much) {
-		f.status |= identified
-		k := f.key.FlowKey()
-		r.sink.Identify(f.handle, r.id(f, &k))
+	if f.status&identified == 0 && f.half[0].next+f.half[1].next > ntpac.ChunkSize {
+		r.identify(f) // the sink must write some of it
 	}
 }
 
-// observe fills r.event with what is common to all packets and counts the packet.
+// observe fills r.event with what is common to all packets.
 func (r *Reassembler) observe(b *ntpac.Batch, p *ntpac.Packet, side ntpac.Side) *ntpac.Event {
 	e := &r.event
-	blk := b.Blocks[p.Blk]
-	*e = ntpac.Event{TS: p.TS, Ord: p.Ord, Off: p.Off, Pos: uint32(p.Pay), Cap: p.Cap, Wire: p.Wire, Source: blk.Index, Flags: ntpac.EventFlags(side)}
+	*e = ntpac.Event{TS: p.TS, Ord: p.Ord, Off: p.Off, Pos: uint32(p.Pay), Cap: p.Cap, Wire: p.Wire, Source: b.Blocks[p.Blk].Index,
+		Flags: ntpac.EventFlags(side)}
 	return e
+}
+
+// duplicate records a packet that was captured twice.
+func (r *Reassembler) duplicate(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, e *ntpac.Event) {
+	r.stats.Duplicates++
+	r.extras.of(f).dups[e.Side()]++
+	r.record(f, ix, b, p, e)
 }
 
 // record gives an event to the sink, or keeps it while the flow's first bytes are held.
@@ -242,23 +223,30 @@ func (r *Reassembler) record(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet
 	if p.Flags&ntpac.Cut != 0 {
 		f.flags |= ntpac.Truncated
 	}
-	if p.Flags&ntpac.Defragmented != 0 {
+	switch {
+	case p.Flags&ntpac.Defragmented != 0:
 		r.recordPieces(f, ix, b, p, e)
-		return
+	case f.status&heldFlow != 0:
+		r.put(f, ix, e)
+	default:
+		r.sink.Event(f.handle, e)
 	}
-	r.put(f, ix, e)
 }
 
 func (r *Reassembler) put(f *flow, ix uint32, e *ntpac.Event) {
 	if f.status&heldFlow != 0 {
-		h := r.held[ix]
-		h.events = append(h.events, *e)
+		w := r.heldOf(f)
+		if w.events = append(w.events, *e); len(w.events) >= maxHeldEvents {
+			r.release(f, ix, ntpac.A)
+			r.release(f, ix, ntpac.B)
+		}
 		return
 	}
 	r.sink.Event(f.handle, e)
 }
 
-// recordPieces writes the fragments of a rebuilt datagram as one event each.
+// recordPieces writes the fragments of a rebuilt datagram as one event each. A fragment that brought
+// nothing that an earlier one had not brought was captured twice.
 func (r *Reassembler) recordPieces(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, e *ntpac.Event) {
 	d := &b.Datagrams[p.Frag]
 	last := len(d.Pieces) - 1
@@ -266,23 +254,28 @@ func (r *Reassembler) recordPieces(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.
 		last--
 	}
 	head := uint32(p.Pay) // where the payload begins in the rebuilt datagram
-	half := &f.half[e.Side()]
+	side := e.Side()
 	for i := range d.Pieces {
 		q := &d.Pieces[i]
 		v := *e
-		v.TS, v.Ord, v.Off, v.Source, v.Cap, v.Wire = q.TS, q.Ord, q.Off, q.Index, q.Cap, q.Wire
-		lo, hi := max(q.At, head), min(q.At+q.Len, head+e.Len)
-		if q.Len == 0 || hi <= lo {
-			v.Start, v.Len, v.Pos = e.Start, 0, q.Pos
-			v.Flags |= ntpac.EvNoData
-		} else {
+		v.TS, v.Ord, v.Off, v.Source, v.Cap, v.Wire, v.Pos = q.TS, q.Ord, q.Off, q.Index, q.Cap, q.Wire, q.Pos
+		if lo, hi := max(q.At, head), min(q.At+q.Len, head+e.Len); lo < hi {
 			v.Start, v.Len, v.Pos = e.Start+int64(lo-head), hi-lo, q.Pos+lo-q.At
+		} else {
+			v.Len, v.Flags = 0, v.Flags|ntpac.EvNoData
 		}
 		if i < last {
 			v.Flags |= ntpac.EvMore
 		}
-		if i > 0 && e.Flags&ntpac.EvDup == 0 {
-			half.packets++ // the datagram itself counted as one
+		if q.Len == 0 {
+			v.Flags |= ntpac.EvDup
+		}
+		switch { // the datagram itself counted as one
+		case i == 0 || q.Again:
+		case v.Flags&ntpac.EvDup != 0:
+			r.extras.of(f).dups[side]++
+		default:
+			f.half[side].packets++
 		}
 		r.put(f, ix, &v)
 	}
@@ -294,85 +287,24 @@ func (r *Reassembler) Advance(now ntpac.Time) {
 		return
 	}
 	r.now = now
+	r.advanceDue()
 	r.wheel.advance(r.table, now, r.look)
 }
 
-// look does for a flow what has become due at the clock's time and files it again.
-func (r *Reassembler) look(f *flow, ix uint32) {
-	if f.status&live == 0 {
-		return
-	}
-	r.settle(f, ix, r.now)
-	idle := r.now - f.last
-	switch {
-	case f.status&emitted != 0 && (f.closeAt != 0 || f.key.Proto() != ntpac.TCP) && idle > r.cfg.Idle:
-		r.table.remove(ix)
-		return
-	case f.status&emitted == 0 && idle > r.cfg.Idle:
-		r.finish(f, ix, ntpac.CloseIdle)
-		if f.key.Proto() != ntpac.TCP {
-			r.table.remove(ix)
-			return
-		}
-	}
-	at := f.last + r.cfg.Idle
-	if f.status&emitted == 0 {
-		at = min(at, r.now+5*ntpac.Second)
-		if f.closeAt != 0 {
-			at = f.closeAt
-		}
-	}
-	r.wheel.file(r.table, ix, max(at, r.now))
-}
-
-// settle makes final what the reorder window has passed: held heads, holes, the end.
-func (r *Reassembler) settle(f *flow, ix uint32, now ntpac.Time) {
-	if f.key.Proto() != ntpac.TCP || f.status&emitted != 0 {
-		return
-	}
-	if f.status&heldFlow != 0 {
-		r.settleHeld(f, ix, now)
-	}
-	for s := range ntpac.Side(2) {
-		if h := &f.half[s]; h.gapDue != 0 && now > h.gapDue {
-			r.skip(f, s)
-		}
-	}
-	if f.closeAt != 0 && now > f.closeAt {
-		r.finish(f, ix, ntpac.Open)
-	}
-}
-
-// evict makes room by ending the flow that is next in the wheel.
-func (r *Reassembler) evict() {
-	for k := int64(1); k < wheelSlots; k++ {
-		s := &r.wheel.slots[uint64(r.wheel.now+k)%wheelSlots]
-		if *s == 0 {
+// Flush ends every conversation: the capture is over.
+func (r *Reassembler) Flush() {
+	for ix := range r.table.count {
+		f := r.table.at(ix)
+		if f.status&live == 0 || f.status&emitted != 0 {
 			continue
 		}
-		ix := *s - 1
-		f := r.table.at(ix)
-		*s = f.wheel
-		f.status &^= inWheel
-		if f.status&emitted == 0 {
-			f.flags |= ntpac.LimitMemory
-			r.finish(f, ix, ntpac.CloseLimit)
+		r.settle(f, ix, r.now)
+		cause := ntpac.CloseEnd
+		if r.now-f.last > r.cfg.Idle {
+			cause = ntpac.CloseIdle
 		}
-		r.table.remove(ix)
-		r.stats.Evicted++
-		return
+		r.finish(f, ix, cause)
 	}
-}
-
-// Flush ends every open conversation: the capture is over.
-func (r *Reassembler) Flush() {
-	for i := range r.table.count {
-		if f := r.table.at(i); f.status&live != 0 && f.status&emitted == 0 {
-			r.finish(f, i, ntpac.CloseEnd)
-		}
-	}
-	moved := r.moved
-	stats := r.stats
-	r.table, r.wheel, r.held = newTable(), wheel{}, map[uint32]*held{}
-	r.moved, r.stats = moved, stats
+	r.table.mem.release()
+	r.table, r.wheel, r.due, r.extras, r.segs, r.held = newTable(), wheel{}, dueQueue{}, extras{}, segmentPool{}, heldPool{}
 }

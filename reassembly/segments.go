@@ -10,13 +10,25 @@ type segment struct {
 	next     uint32
 }
 
-// segmentPool keeps segments in one slab; lists are chains of handles, 0 ends one.
+// segmentPool keeps segments in one slab. The segments of a direction are a ring ordered by offset, held
+// by its last one: both ends are at hand. Handle 0 is none.
 type segmentPool struct {
 	slab []segment
 	free uint32
+	held int64 // bytes in segments
+	kept int64 // bytes of buffers of free segments
 }
 
 func (p *segmentPool) at(h uint32) *segment { return &p.slab[h] }
+
+// first gives the segment that follows next, which must have one.
+func (p *segmentPool) first(h *half) *segment { return p.at(p.at(h.segs).next) }
+
+// What free segments keep of their buffers: each, and all together.
+const (
+	keepCap = 4096
+	keepAll = 64 << 20
+)
 
 // take makes a segment with a copy of data.
 func (p *segmentPool) take(off, end int64, data []byte) uint32 {
@@ -29,41 +41,76 @@ func (p *segmentPool) take(off, end int64, data []byte) uint32 {
 		h = uint32(len(p.slab) - 1)
 	} else {
 		p.free = p.slab[h].next
+		p.kept -= int64(cap(p.slab[h].data))
 	}
 	s := &p.slab[h]
-	s.off, s.end, s.next = off, end, 0
+	s.off, s.end, s.next = off, end, h
+	if cap(s.data) < len(data) {
+		s.data = make([]byte, 0, (len(data)+255)&^255)
+	}
 	s.data = append(s.data[:0], data...)
+	p.held += int64(len(data))
 	return h
 }
 
-// keepCap is the largest buffer that a free segment keeps.
-const keepCap = 4096
-
 func (p *segmentPool) give(h uint32) {
 	s := &p.slab[h]
-	if cap(s.data) > keepCap {
+	p.held -= int64(len(s.data))
+	if cap(s.data) > keepCap || p.kept > keepAll {
 		s.data = nil
 	}
+	p.kept += int64(cap(s.data))
+	s.data = s.data[:0]
 	s.next, p.free = p.free, h
 }
 
-// insert puts the bytes of [off, off+len(data)) that no held segment has into the list of h; where a
-// held segment already has a byte, clash is told both versions. It reports how many bytes were new.
+// shift takes the first segment of a direction out; the caller gives it back.
+func (p *segmentPool) shift(h *half) (k uint32) {
+	last := p.at(h.segs)
+	k = last.next
+	if k == h.segs {
+		h.segs = 0
+	} else {
+		last.next = p.at(k).next
+	}
+	h.nsegs--
+	return k
+}
+
+// link puts a segment behind prev; at the end it becomes the last one.
+func (p *segmentPool) link(h *half, prev, k uint32, end bool) {
+	if h.segs == 0 {
+		h.segs = k
+	} else {
+		p.at(k).next, p.at(prev).next = p.at(prev).next, k
+		if end {
+			h.segs = k
+		}
+	}
+	h.nsegs++
+}
+
+// insert puts the bytes of [off, end) that no held segment has into those of h; where a held segment
+// already has a byte, clash is told both versions. It reports how many bytes were new.
 func (r *Reassembler) insert(h *half, off, end int64, data []byte, clash func(off int64, held, b []byte)) (fresh int64) {
 	p := &r.segs
-	var prev uint32
-	cur := h.segs
+	prev, left := h.segs, int(h.nsegs) // prev is before the left segments still to look at
+	if left > 0 && off >= p.at(prev).end {
+		left = 0 // behind all of them: the common case
+	}
 	for off < end {
-		for cur != 0 && p.at(cur).end <= off {
-			prev, cur = cur, p.at(cur).next
+		for left > 0 && p.at(p.at(prev).next).end <= off {
+			prev = p.at(prev).next
+			left--
 		}
 		stop := end
-		if cur != 0 {
-			s := p.at(cur)
+		if left > 0 {
+			s := p.at(p.at(prev).next)
 			if s.off <= off {
 				n := min(s.end, end) - off
 				if len(data) > 0 && len(s.data) > 0 {
-					clash(off, s.data[off-s.off:off-s.off+n], data[:n])
+					m := min(n, int64(len(data)))
+					clash(off, s.data[off-s.off:off-s.off+m], data[:m])
 				}
 				off += n
 				data = data[min(n, int64(len(data))):]
@@ -73,13 +120,7 @@ func (r *Reassembler) insert(h *half, off, end int64, data []byte, clash func(of
 		}
 		n := stop - off
 		k := p.take(off, stop, data[:min(n, int64(len(data)))])
-		p.at(k).next = cur
-		if prev == 0 {
-			h.segs = k
-		} else {
-			p.at(prev).next = k
-		}
-		h.nsegs++
+		p.link(h, prev, k, left == 0)
 		fresh += n
 		prev = k
 		off = stop
@@ -91,21 +132,16 @@ func (r *Reassembler) insert(h *half, off, end int64, data []byte, clash func(of
 // drain emits the held segments that have become next.
 func (r *Reassembler) drain(f *flow, side ntpac.Side) {
 	h := &f.half[side]
-	for h.segs != 0 {
-		k := h.segs
+	for h.segs != 0 && r.segs.first(h).off <= h.next {
+		k := r.segs.shift(h)
 		s := r.segs.at(k)
-		if s.off > h.next {
-			return
-		}
-		if s.end > h.next { // always, as segments never overlap what was emitted
+		if s.end > h.next {
 			if len(s.data) == 0 {
 				r.giveUp(f, side, s.end, ntpac.GapCut)
 			} else {
 				r.emit(f, side, s.data[h.next-s.off:])
 			}
 		}
-		h.segs = s.next
-		h.nsegs--
 		r.segs.give(k)
 	}
 }
@@ -115,7 +151,6 @@ func (r *Reassembler) emit(f *flow, side ntpac.Side, b []byte) {
 	h := &f.half[side]
 	r.sink.Data(f.handle, side, h.next, b)
 	h.next += int64(len(b))
-	h.bytes += int64(len(b))
 }
 
 // giveUp declares everything of a side before end missing.
@@ -127,32 +162,54 @@ func (r *Reassembler) giveUp(f *flow, side ntpac.Side, end int64, cause ntpac.Ga
 	}
 	r.sink.Gap(f.handle, side, ntpac.Gap{Off: h.next, Len: n, Cause: cause})
 	h.next = end
-	h.missing += n
+	h.high = max(h.high, end)
+	r.extras.of(f).missing[side] += n
 	r.stats.GapBytes += n
+}
+
+// arm has the hole at next given up when the window has passed since it was known to be acknowledged.
+func (r *Reassembler) arm(f *flow, ix uint32, side ntpac.Side) {
+	h := &f.half[side]
+	if h.gapDue = 0; h.acked > h.next && h.packets > 0 && h.state&holding == 0 {
+		h.gapDue = f.ackedAt[side] + r.cfg.Window
+		r.wait(f, ix, h.gapDue)
+	}
 }
 
 // skip gives up the hole at the head of a side as far as the peer has acknowledged it, and goes on
 // with what was held behind it.
-func (r *Reassembler) skip(f *flow, side ntpac.Side) {
+func (r *Reassembler) skip(f *flow, ix uint32, side ntpac.Side) {
 	h := &f.half[side]
-	h.gapDue = 0
+	was := h.next
+	r.giveUp(f, side, r.ackedHole(h), ntpac.GapAcked)
+	r.drain(f, side)
+	if h.gapDue = 0; h.next > was {
+		r.arm(f, ix, side)
+	}
+}
+
+// ackedHole says up to where the hole at next is known to have reached the peer. Behind the last
+// captured byte a single one is most likely a FIN that was not captured: see tailEnd.
+func (r *Reassembler) ackedHole(h *half) int64 {
 	end := h.acked
 	if h.fin >= 0 {
 		end = min(end, h.fin)
 	}
 	if h.segs != 0 {
-		end = min(end, r.segs.at(h.segs).off)
-	} else if h.fin < 0 && end == h.next+1 {
-		return // most likely a FIN that was not captured: see tailEnd
+		return min(end, r.segs.first(h).off)
 	}
-	r.giveUp(f, side, end, ntpac.GapAcked)
-	r.drain(f, side)
+	if h.fin < 0 && end == h.next+1 {
+		return h.next
+	}
+	return end
 }
 
-// skipTo gives up the whole hole before the first held segment, acknowledged or not.
+// skipTo gives up the whole hole before the first held segment: what the peer has acknowledged of it,
+// and the rest for another cause.
 func (r *Reassembler) skipTo(f *flow, side ntpac.Side, cause ntpac.GapCause) {
 	h := &f.half[side]
 	h.gapDue = 0
-	r.giveUp(f, side, r.segs.at(h.segs).off, cause)
+	r.giveUp(f, side, r.ackedHole(h), ntpac.GapAcked)
+	r.giveUp(f, side, r.segs.first(h).off, cause)
 	r.drain(f, side)
 }

@@ -37,6 +37,7 @@ type Collector struct {
 	slabs  [][]gathered
 	free   []uint32
 	n      uint32
+	limit  int64 // park again when this much is held
 	held   int64 // bytes in buffers
 	hand   uint32
 	Parked uint64 // partial chunks that were written early to keep within the budget
@@ -51,6 +52,7 @@ type gathered struct {
 	stream  [3]stream
 	hs      ntpac.HistoryState
 	srcs    []uint16 // group indexes of its sources
+	blind   bool     // bytes that were asked for were not known any more
 	pending []ntpac.Chunk
 }
 
@@ -154,13 +156,13 @@ func (c *Collector) room(s *stream, n int) {
 	c.held += int64(cap(b)) - int64(cap(s.buf))
 	c.bufs.Put(s.buf)
 	s.buf = b
-	if c.held > c.Budget {
-		c.park()
-	}
 }
 
 // Data gathers the next bytes of a side.
 func (c *Collector) Data(h uint32, side ntpac.Side, off int64, b []byte) {
+	if c.held > max(c.limit, c.Budget) {
+		c.park()
+	}
 	g := c.at(h)
 	g.touched = true
 	s := &g.stream[side]
@@ -169,12 +171,16 @@ func (c *Collector) Data(h uint32, side ntpac.Side, off int64, b []byte) {
 			c.full(g, uint8(side))
 			s.n, s.hole = k, off-k*ntpac.ChunkSize // only what a gap jumped over
 		}
-		if s.parked {
-			c.unpark(g, uint8(side))
-		}
 		n := min(int64(len(b)), (s.n+1)*ntpac.ChunkSize-off)
-		c.room(s, int(n))
-		s.buf = append(s.buf, b[:n]...)
+		if s.parked && c.Reference {
+			s.sum.Write(b[:n]) // the rest of the chunk stays in the source
+		} else {
+			if s.parked {
+				c.unpark(g, uint8(side))
+			}
+			c.room(s, int(n))
+			s.buf = append(s.buf, b[:n]...)
+		}
 		off, b = off+n, b[n:]
 		s.end = off
 	}
@@ -277,6 +283,7 @@ func (c *Collector) Given(h uint32, side ntpac.Side, off int64) (b []byte, hole 
 		chunk, _ = c.load.Chunk(ntpac.ChunkKey{ID: g.id, Stream: uint8(side), N: k})
 	}
 	if at >= int64(len(chunk)) {
+		g.blind = true
 		return nil, 0
 	}
 	b = chunk[at:]
@@ -319,7 +326,7 @@ func (c *Collector) Close(h uint32, conv *ntpac.Conversation) {
 	for i := range 2 {
 		s, half := &g.stream[i], &conv.Half[i]
 		half.Gaps, half.Conflicts = s.gaps, s.conflicts
-		if len(s.conflicts) == maxConflicts {
+		if len(s.conflicts) == maxConflicts || g.blind {
 			conv.Flags |= ntpac.LimitHistory
 		}
 		half.SHA256 = c.finalSum(s)
@@ -396,7 +403,7 @@ func (c *Collector) park() {
 		for i := range uint8(2) {
 			s := &g.stream[i]
 			c.drop(&s.prev)
-			if len(s.buf) < parkMin || s.parked || c.Reference {
+			if len(s.buf) < parkMin || s.parked {
 				continue
 			}
 			c.sum(s, i)
@@ -406,6 +413,7 @@ func (c *Collector) park() {
 			c.Parked++
 		}
 	}
+	c.limit = c.held + c.Budget/8 // where little can be parked, looking again at once is in vain
 }
 
 // unpark loads the partial chunk of a stream again.

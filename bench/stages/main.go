@@ -92,7 +92,7 @@ func run(ctx context.Context, o *options, out io.Writer) error {
 // measure fills the rows of the stages, and that of SHA-256, whose bytes are its own.
 func (t *table) measure(ctx context.Context, o *options) error {
 	for _, s := range stages(o) {
-		r := row{name: s.Name, gate: s.Gate, stretch: s.Stretch, absent: s.Run == nil}
+		r := row{name: s.Name, gate: s.Gate, stretch: s.Stretch, absent: s.Run == nil, child: s.Child}
 		if !r.absent {
 			var err error
 			if r.cost, err = inChild(ctx, o, s.Name); err != nil {

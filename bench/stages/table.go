@@ -15,6 +15,7 @@ type row struct {
 	absent        bool  // not measured
 	peer          bool  // another program
 	mapped        bool  // its memory is the mapped file
+	child         bool  // a child did the work: heap allocations were not seen
 }
 
 // table holds all measurements of a run.
@@ -83,7 +84,7 @@ func (t *table) print(w io.Writer) {
 			continue
 		}
 		allocs, peak := "", fmt.Sprintf("%.0f", float64(r.cost.Peak)/1e6)
-		if r.gate != 0 && t.packets > 0 {
+		if r.gate != 0 && !r.child && t.packets > 0 {
 			allocs = fmt.Sprintf("%.4f", float64(r.cost.Mallocs)/float64(t.packets))
 		}
 		if r.mapped {

@@ -79,22 +79,26 @@ func (a *app) export(p *place, f *exportFlags) (err error) {
 		return err
 	}
 	defer closing(st, &err)
-	x := &artifact.Export{Store: st, Case: p.cs}
+	x, done, err := exporting(a.ctx, st, p.cs)
+	if err != nil {
+		return err
+	}
+	defer done()
 	body := map[string]any{"rule": rule.String()}
-	var done string
+	var said string
 	switch {
 	case f.files != "":
 		body["files"] = f.files
-		done, err = a.exportFiles(x, rule, f.files, body)
+		said, err = a.exportFiles(x, rule, f.files, body)
 	case f.pcap != "":
 		body["pcap"] = f.pcap
-		done, err = a.exportPcap(x, rule, f.pcap, body)
+		said, err = a.exportPcap(x, rule, f.pcap, body)
 	default:
-		done, err = a.exportRecords(x, p, rule, f, body)
+		said, err = a.exportRecords(x, p, rule, f, body)
 	}
 	// What left the store is evidence, also where the rest failed.
-	if done != "" {
-		fmt.Fprintln(a.err, done)
+	if said != "" {
+		fmt.Fprintln(a.err, said)
 		err = errors.Join(err, note(a.ctx, st, p.cs, "export", body))
 	}
 	return err

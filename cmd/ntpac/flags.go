@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,12 +11,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"ntpac"
 	"ntpac/artifact"
+	"ntpac/node"
 	"ntpac/selection"
 	"ntpac/store"
 )
@@ -100,13 +98,7 @@ func artifactTypes() (out []string) {
 
 // note adds to the evidence log of the case what was done with it.
 func note(ctx context.Context, st ntpac.Store, cs, kind string, body any) error {
-	raw, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	at := ntpac.Time(time.Now().UnixNano())
-	key := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d\x00%d\x00%s", kind, cs, at, os.Getpid(), raw))
-	return st.Commit(ctx, &ntpac.Commit{Case: cs, Evidence: []ntpac.Evidence{{Key: key, At: at, Kind: kind, Body: raw}}})
+	return engine.log(ctx, st, node.Options{Case: cs}, kind, body)
 }
 
 // size is a flag that takes a number of bytes.

@@ -41,12 +41,16 @@ it has a list of its PDUs too: what each side said in one go.`,
 			}
 			defer closing(st, &err)
 			l := newListing(a.out, asJSON, "START", "PROTO", "CLIENT", "SERVER", "APP", "UP", "DOWN", "MISSING", "CLOSE", "FLAGS", "ID")
-			x := &artifact.Export{Store: st, Case: p.cs}
+			x, done, err := exporting(a.ctx, st, p.cs)
+			if err != nil {
+				return err
+			}
+			defer done()
 			for c, err := range x.Conversations(a.drain, rule) {
 				if err != nil {
 					return err
 				}
-				if err := l.conversation(a, &p, st, c, pdus); err != nil {
+				if err := l.conversation(x, &p, c, pdus); err != nil {
 					return err
 				}
 			}
@@ -215,10 +219,10 @@ func (l *listing) end() error {
 	return l.out.Flush()
 }
 
-func (l *listing) conversation(a *app, p *place, st ntpac.Store, c *ntpac.Conversation, pdus bool) error {
+func (l *listing) conversation(x *artifact.Export, p *place, c *ntpac.Conversation, pdus bool) error {
 	var payload ntpac.Payload
 	if pdus {
-		payload = artifact.StorePayload(a.ctx, st, p.cs, c.ID)
+		payload = x.Payload(c)
 	}
 	if l.tab == nil {
 		l.line = artifact.AppendConversation(l.line[:0], c, p.sources)

@@ -3,12 +3,13 @@ package main
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"ntpac"
-	"ntpac/artifact"
+	"ntpac/node"
 	"ntpac/selection"
 )
 
@@ -37,8 +38,7 @@ replaced as a whole.`,
 			if only != "" {
 				names = strings.Split(only, ",")
 			}
-			work, err := newSnooping(names, workers)
-			if err != nil {
+			if err := knownSnoopers(names); err != nil {
 				return err
 			}
 			st, err := p.open(a.ctx)
@@ -46,14 +46,13 @@ replaced as a whole.`,
 				return err
 			}
 			defer closing(st, &err)
-			x := &artifact.Export{Store: st, Case: p.cs}
-			if err := work.run(a.ctx, st, p.cs, x.Conversations(a.drain, rule)); err != nil {
+			var prog node.Progress
+			sum, err := engine.snoop(a.drain, st, node.Options{Case: p.cs, Workers: workers, Select: rule, Snoopers: engine.snoopers()}, names, &prog)
+			if err != nil {
 				return err
 			}
-			fmt.Fprintf(a.err, "%s read, %s recognised; artifacts: %s\n", plural(work.conversations, "conversation"),
-				grouped(work.recognised), orNone(typesText(work.artifacts, 1<<10)))
-			return note(a.ctx, st, p.cs, "snoop", map[string]any{"rule": rule.String(), "only": names,
-				"conversations": work.conversations, "artifacts": work.artifacts})
+			fmt.Fprintf(a.err, "%s selected; artifacts: %s\n", plural(sum.Selected, "conversation"), orNone(typesText(sum.Artifacts, 1<<10)))
+			return nil
 		},
 	}
 	p.flags(cmd)
@@ -61,6 +60,20 @@ replaced as a whole.`,
 	cmd.Flags().StringVar(&only, "only", "", "use only the snoopers `NAME,...` (ntpac snoopers lists them)")
 	cmd.Flags().IntVar(&workers, "workers", runtime.NumCPU(), "`N` conversations are read at once")
 	return cmd
+}
+
+// knownSnoopers refuses names that no snooper has.
+func knownSnoopers(names []string) error {
+	var known []string
+	for _, s := range engine.snoopers() {
+		known = append(known, s.Info().Name)
+	}
+	for _, n := range names {
+		if !slices.Contains(known, n) {
+			return ntpac.Usagef("--only %s: there is no such snooper; there are %s", n, strings.Join(known, ", "))
+		}
+	}
+	return nil
 }
 
 func orNone(s string) string {

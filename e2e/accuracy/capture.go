@@ -22,7 +22,7 @@ var kinds = []string{
 	"dns message", "dns answer",
 	"tls hello", "tls sni", "tls ja3", "tls ja3s", "tls ja4", "tls certificate",
 	"quic hello", "quic sni", "quic ja3", "quic ja3s", "quic ja4", "quic certificate",
-	"mail", "mail body", "ftp command", "ftp file",
+	"smtp mail", "pop3 mail", "imap mail", "other mail", "mail body", "ftp command", "ftp file",
 }
 
 // capture is one file on its way through the comparison.

@@ -29,7 +29,7 @@ func (l ledgers) of(kind string) *ledger {
 // inverse are the kinds for which nothing may be called complete that is not in the truth, and the
 // rows that what was found of them is counted in.
 var inverse = map[string][]string{"http": {"http"}, "dns": {"dns query", "dns response"}, "tls": {"tls"},
-	"smtp mail": {"smtp mail"}, "credential": {"credential"}, "ftp file": {"ftp file"}}
+	"smtp mail": {"smtp mail"}, "credential": {"smtp credential", "ftp credential", "pop3 credential", "imap credential"}, "ftp file": {"ftp file"}}
 
 // artifacts compares what was found with what is true.
 func (c *comparison) artifacts() error {
@@ -106,7 +106,7 @@ func (c *comparison) state(l ledgers, f *fact) {
 		}
 		enter(f.Protocol+" mail", mailKey(f.From, f.Subject, f.MessageID, f.MessageSHA, sums))
 	case "credential":
-		enter("credential", f.Protocol+" "+f.User+" "+f.Password)
+		enter(f.Protocol+" credential", f.User+" "+f.Password)
 	case "ftp_file":
 		enter("ftp file", f.SHA256)
 		enter("ftp file, named", f.SHA256+" "+f.Filename)
@@ -182,7 +182,7 @@ func findOther(a *cli.Artifact, enter func(kind, key string)) error {
 			return err
 		}
 		if slices.Contains([]string{"smtp", "pop3", "imap", "ftp"}, x.Protocol) { // the truth lists those only
-			enter("credential", x.Protocol+" "+x.User+" "+x.Password)
+			enter(x.Protocol+" credential", x.User+" "+x.Password)
 		}
 	case "file":
 		var f cli.File

@@ -44,7 +44,7 @@ var rules = []rule{
 		"joins the stages"},
 	{"api", []string{".", "selection", "artifact", "internal/..."}, "sees what is stored"},
 	{"ui", []string{"."}, "files for the browser"},
-	{"cmd/ntpac", []string{".", "node", "api", "ui", "selection", "artifact", "store", "capture", "reassembly", "snoop", "snoop/all", "internal/..."},
+	{"cmd/ntpac", []string{".", "node", "api", "ui", "selection", "artifact", "store", "capture", "reassembly", "snoop/all", "internal/..."},
 		"puts the options of the command line together"},
 	{"cmd/...", []string{"..."}, "programs beside the product"},
 	{"bench/...", []string{"..."}, "measures all of it"},

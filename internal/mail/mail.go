@@ -4,6 +4,9 @@
 package mail
 
 import (
+	"cmp"
+	"slices"
+
 	"ntpac"
 	"ntpac/artifact"
 )
@@ -54,23 +57,32 @@ func (m *Message) Fill(a *artifact.Mail) {
 }
 
 // Files makes a file artifact of each attachment. A hole anywhere in the message makes all of them
-// gapped, since each names its message by the hash; Missing says which of them it touches.
+// gapped, since each names its message by the hash; Missing says which of them it touches. d is asked
+// for times in the order of the stream.
 func (m *Message) Files(d *ntpac.Dialog, protocol string) []*ntpac.Artifact {
-	var out []*ntpac.Artifact
-	for i := range m.Attachments {
+	out := make([]*ntpac.Artifact, len(m.Attachments))
+	order := make([]int, len(m.Attachments)) // a nested message comes behind its parts
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(m.Attachments[i].own().Off, m.Attachments[j].own().Off) })
+	for _, i := range order {
 		t := &m.Attachments[i]
-		own := t.Spans[len(t.Spans)-1]
+		own := t.own()
 		q := d.Quality(t.Spans...)
 		if m.Missing > 0 {
 			q = ntpac.Gapped
 		}
-		out = append(out, &ntpac.Artifact{Type: "file", Time: d.In(own.Dir).Time(own.Off), Quality: q,
+		out[i] = &ntpac.Artifact{Type: "file", Time: d.In(own.Dir).Time(own.Off), Quality: q,
 			Spans: t.Spans, Blobs: []ntpac.Blob{t.Blob},
 			Fields: &artifact.File{Protocol: protocol, Filename: t.Filename, MIME: t.MIME, Size: t.Size, SHA256: t.SHA256,
-				Direction: own.Dir, Parent: m.SHA256.String(), Missing: t.Missing}})
+				Direction: own.Dir, Parent: m.SHA256.String(), Missing: t.Missing}}
 	}
 	return out
 }
+
+// own is the attachment's own span, behind those of what is around it.
+func (t *Attachment) own() ntpac.Span { return t.Spans[len(t.Spans)-1] }
 
 // ranges collects the stream positions that a body is made of.
 type ranges struct {

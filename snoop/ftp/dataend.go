@@ -85,7 +85,7 @@ func (s *session) transfer(t *turn) {
 			return
 		}
 		// RFC 959 section 3.2: without PORT the server connects to the client's control port.
-		end = dataEnd{known: true, client: true, at: c, since: s.up.Time(t.span.Off)}
+		end = dataEnd{known: true, client: true, at: c, since: t.at}
 	}
 	s.order++
 	e := ntpac.Expectation{Proto: s.d.Conv.Key.Proto, Start: end.since, End: end.since + dataWindow, App: "ftp-data"}

@@ -24,7 +24,7 @@ func (*Snooper) Info() ntpac.SnooperInfo {
 
 // Snoop reads the conversation.
 func (*Snooper) Snoop(ctx context.Context, d *ntpac.Dialog, emit ntpac.Emitter) error {
-	s := session{ctx: ctx, d: d, up: d.Up, emit: emit}
+	s := session{ctx: ctx, d: d, up: d.Up, when: d.Fresh(), emit: emit}
 	return s.run()
 }
 

@@ -23,11 +23,13 @@ type session struct {
 	ctx     context.Context
 	d       *ntpac.Dialog
 	up      *ntpac.Stream
+	when    *ntpac.Dialog // the same dialog, asked for times only: both its questions and those of the pairing go forward
 	emit    ntpac.Emitter
 	replies reply.Reader
 
 	user   string
 	named  ntpac.Span // the command that named the user
+	since  ntpac.Time // and when
 	logged bool
 	doubt  bool // a hole may have taken the command that names the user
 	cwd    string
@@ -42,6 +44,7 @@ type session struct {
 type turn struct {
 	artifact.FTP
 	verb    string // lower case
+	at      ntpac.Time
 	span    ntpac.Span
 	state   reply.State
 	answers []ntpac.Span // of the preliminary and the final reply, or the hole that took them
@@ -136,7 +139,7 @@ func (s *session) orphan(p *reply.Reply) {
 	if p.Code < 200 {
 		f = &artifact.FTP{Preliminary: strconv.Itoa(p.Code) + " " + text(p.Text)}
 	}
-	a := &ntpac.Artifact{Type: "ftp", Time: s.d.Down.Time(p.Off), Spans: []ntpac.Span{span}, Quality: s.d.Quality(span), Fields: f}
+	a := &ntpac.Artifact{Type: "ftp", Time: s.when.Down.Time(p.Off), Spans: []ntpac.Span{span}, Quality: s.d.Quality(span), Fields: f}
 	if p.Broken || s.replies.Torn {
 		a.Quality = ntpac.Gapped
 	}
@@ -155,10 +158,10 @@ func (s *session) orphan(p *reply.Reply) {
 func (s *session) command(off int64, verb, arg []byte) (stop bool) {
 	verb = verb[:min(len(verb), maxVerb)]
 	t := &turn{verb: strings.ToLower(text(verb)), span: ntpac.Span{Dir: ntpac.Up, Off: off, Len: s.up.Off() - off}}
-	t.Command, t.Arg = strings.ToUpper(text(verb)), text(arg)
+	t.Command, t.Arg, t.at = strings.ToUpper(text(verb)), text(arg), s.when.Up.Time(off)
 	s.answer(t)
 	if t.verb == "user" {
-		s.user, s.named, s.logged, s.doubt = t.Arg, t.span, false, false
+		s.user, s.named, s.since, s.logged, s.doubt = t.Arg, t.span, t.at, false, false
 	}
 	t.User = s.user
 	s.show(t)
@@ -179,7 +182,7 @@ func (s *session) answer(t *turn) {
 		}
 		if p.Code >= 200 {
 			t.Code, t.Reply = p.Code, text(p.Text)
-			t.ended = s.d.Down.Time(p.Off)
+			t.ended = s.when.Down.Time(p.Off)
 			return
 		}
 		t.prelim = text(p.Text)
@@ -189,7 +192,7 @@ func (s *session) answer(t *turn) {
 
 // show emits the command.
 func (s *session) show(t *turn) {
-	a := &ntpac.Artifact{Type: "ftp", Time: s.up.Time(t.span.Off), Spans: s.spans(t), Fields: &t.FTP}
+	a := &ntpac.Artifact{Type: "ftp", Time: t.at, Spans: s.spans(t), Fields: &t.FTP}
 	a.Quality = s.quality(t, a.Spans)
 	s.emit.Emit(a)
 }
@@ -216,7 +219,6 @@ func (s *session) quality(t *turn, spans []ntpac.Span) ntpac.Quality {
 // effect keeps what a command changes.
 func (s *session) effect(t *turn) (stop bool) {
 	done := t.Code >= 200 && t.Code < 300 || t.state != reply.Got
-	at := s.up.Time(t.span.Off)
 	switch t.verb {
 	case "user":
 		s.cwd = ""
@@ -252,11 +254,11 @@ func (s *session) effect(t *turn) (stop bool) {
 		s.rest = max(s.rest, 0)
 	case "port", "eprt", "lprt":
 		if done {
-			s.active(t.verb, t.Arg, at)
+			s.active(t.verb, t.Arg, t.at)
 		}
 	case "pasv", "epsv", "lpsv":
 		if t.Code == 227 || t.Code == 228 || t.Code == 229 {
-			s.passive(t.Code, t.Reply, at)
+			s.passive(t.Code, t.Reply, t.at)
 		}
 	case "auth":
 		if stop = t.Code == 234 || t.Code == 334 || t.state != reply.Got && s.handshake(); stop {
@@ -287,9 +289,9 @@ func (s *session) handshake() bool {
 // credential shows a login. USER alone is one where the server wants no password.
 func (s *session) credential(t *turn, password string) {
 	c := &artifact.Credential{Protocol: "ftp", User: s.user, Password: password}
-	a := &ntpac.Artifact{Type: "credential", Time: s.up.Time(t.span.Off), Fields: c}
+	a := &ntpac.Artifact{Type: "credential", Time: t.at, Fields: c}
 	if password != "" && s.named.Len > 0 {
-		a.Time = s.up.Time(s.named.Off)
+		a.Time = s.since
 		a.Spans = append(a.Spans, s.named)
 	}
 	a.Spans = append(a.Spans, s.spans(t)...)

@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"hash"
-	"slices"
 	"sync"
 
 	"ntpac"
@@ -50,9 +49,12 @@ func (sn *Snooper) Snoop(ctx context.Context, d *ntpac.Dialog, emit ntpac.Emitte
 	return err
 }
 
-// maxPending bounds the requests that wait for their responses, and the responses that wait for the
-// end to be counted.
-const maxPending = 1024
+// Limits of the requests that wait for their responses, and of the responses that wait for the end to
+// be counted.
+const (
+	maxPending = 1024
+	maxHeld    = 4 << 20 // bytes of heads
+)
 
 // reader reads one dialog.
 type reader struct {
@@ -60,6 +62,7 @@ type reader struct {
 	emit      ntpac.Emitter
 	pending   []*message // requests without a response so far, oldest first
 	deferred  []*message // responses whose requests only the end can tell
+	held      int        // bytes of heads in both
 	free      []*message
 	pipelined bool // the client sends requests before earlier ones are answered
 	midstream bool // the beginning is not known, and no exchange was read yet
@@ -89,7 +92,7 @@ func (r *reader) begin(d *ntpac.Dialog, emit ntpac.Emitter) {
 func (r *reader) end() {
 	clear(r.pending)
 	clear(r.deferred)
-	r.d, r.emit, r.pending, r.deferred = nil, nil, r.pending[:0], r.deferred[:0]
+	r.d, r.emit, r.held, r.pending, r.deferred = nil, nil, 0, r.pending[:0], r.deferred[:0]
 	r.body = bodyReader{sum: r.body.sum, head: r.body.head[:0]}
 }
 
@@ -125,7 +128,7 @@ func (r *reader) choose() *ntpac.Stream {
 		return r.d.Down
 	case down:
 		return r.d.Up
-	case !r.loose() && r.mayLeave() || len(r.pending) >= maxPending:
+	case !r.loose() && r.mayLeave() || r.full():
 		return r.d.Down
 	case !r.loose() && len(r.pending) == 0 && r.d.Up.Gap() == 0:
 		return r.d.Up
@@ -287,7 +290,8 @@ func (r *reader) request(s *ntpac.Stream) {
 	}
 	r.hole[ntpac.Up], r.orphan = false, false
 	r.pending = append(r.pending, m)
-	if r.ended(ntpac.Down) && len(r.deferred) == 0 && !r.mayLeave() || len(r.pending) > maxPending {
+	r.held += len(m.text)
+	if r.ended(ntpac.Down) && len(r.deferred) == 0 && !r.mayLeave() || r.full() && r.ended(ntpac.Down) {
 		r.unanswered(r.silence())
 	}
 }
@@ -359,96 +363,4 @@ func (r *reader) responseBody(s *ntpac.Stream, m, req *message) {
 func (r *reader) closed() bool {
 	c := r.d.Conv.Close
 	return c == ntpac.CloseFin || c == ntpac.CloseRst
-}
-
-// match finds the request that a response answers, and says how sure that is: the oldest one, as long
-// as nothing was lost. After a loss it is the newest one that was sent before the response came: a
-// client that does not pipeline has had the answers to all before it. With pipelining only the end can
-// tell.
-func (r *reader) match(m *message) (*message, ntpac.Quality) {
-	hole := r.hole[ntpac.Down]
-	r.hole[ntpac.Down] = false
-	if !r.loose() {
-		if len(r.pending) > 0 {
-			return r.pending[0], ntpac.Complete
-		}
-		return nil, ntpac.Complete
-	}
-	if r.pipelined {
-		return nil, ntpac.Guessed
-	}
-	k := len(r.pending)
-	for k > 0 && r.pending[k-1].order >= m.order {
-		k--
-	}
-	if k == 0 || m.status == 408 { // which servers also say unasked
-		return nil, ntpac.Complete
-	}
-	if k == 1 && hole && !r.lost[ntpac.Up] && !r.midstream {
-		r.pending[0].interimQuality = ntpac.Gapped // what was in the hole answered this request too
-	}
-	for ; k > 1; k-- {
-		r.unanswered(ntpac.Gapped)
-	}
-	return r.pending[0], ntpac.Complete
-}
-
-// answer emits an exchange whose response was read.
-func (r *reader) answer(req, m *message, sure ntpac.Quality) {
-	switch {
-	case req != nil:
-		r.pending = slices.Delete(r.pending, 0, 1)
-		r.exchange(req, m, sure)
-		if len(r.pending) == 0 {
-			r.lost, r.midstream = [2]bool{}, false
-		}
-	case r.loose() && r.pipelined:
-		if len(r.deferred) == maxPending {
-			r.exchange(nil, r.deferred[0], ntpac.Gapped)
-			r.deferred = slices.Delete(r.deferred, 0, 1)
-		}
-		r.deferred = append(r.deferred, m)
-	default:
-		r.hole[ntpac.Up], r.orphan = false, true
-		r.exchange(nil, m, ntpac.Gapped) // servers hardly ever speak unasked
-	}
-}
-
-// unanswered emits the oldest pending request alone.
-func (r *reader) unanswered(q ntpac.Quality) {
-	m := r.pending[0]
-	r.pending = slices.Delete(r.pending, 0, 1)
-	r.exchange(m, nil, q)
-}
-
-// silence is the quality of a request that has no answer in the end: complete only where there surely
-// was none.
-func (r *reader) silence() ntpac.Quality {
-	if r.midstream || r.lost[ntpac.Down] || !r.closed() || r.d.Down.Gap() > 0 || r.d.Conv.In(ntpac.Down).Packets == 0 {
-		return ntpac.Gapped
-	}
-	return ntpac.Complete
-}
-
-// finish pairs what waited for the end. Responses that were counted from the end backwards are a
-// guess: the server may have left the last requests unanswered.
-func (r *reader) finish() {
-	for len(r.deferred) > 0 {
-		m := r.deferred[0]
-		skip := len(r.pending) - len(r.deferred)
-		for ; skip > 0; skip-- {
-			r.unanswered(ntpac.Gapped)
-		}
-		if skip < 0 || r.pending[0].order > m.order {
-			r.exchange(nil, m, ntpac.Gapped)
-		} else {
-			req := r.pending[0]
-			r.pending = slices.Delete(r.pending, 0, 1)
-			r.exchange(req, m, ntpac.Guessed)
-		}
-		r.deferred = slices.Delete(r.deferred, 0, 1)
-	}
-	for len(r.pending) > 0 {
-		r.unanswered(r.silence())
-	}
 }

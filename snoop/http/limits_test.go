@@ -43,7 +43,7 @@ func bomb(n int64, times int) string {
 func TestLimits(t *testing.T) {
 	long := strings.Repeat("a", 70<<10)
 	big := strings.Repeat("X-A: "+strings.Repeat("b", 1000)+"\r\n", 300)
-	double := bomb(64<<20, 2)
+	double := bomb(24<<20, 2)
 	ok := "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 	tests := []struct {
 		name  string

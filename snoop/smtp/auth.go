@@ -65,7 +65,7 @@ rounds:
 	}
 	c.Protocol, c.Success = "smtp", success
 	up := ntpac.Span{Dir: ntpac.Up, Off: off, Len: end - off}
-	a := &ntpac.Artifact{Type: "credential", Time: s.up.Time(off), Spans: []ntpac.Span{up}, Fields: c}
+	a := &ntpac.Artifact{Type: "credential", Time: s.when.Up.Time(off), Spans: []ntpac.Span{up}, Fields: c}
 	if first >= 0 {
 		a.Spans = append(a.Spans, ntpac.Span{Dir: ntpac.Down, Off: first, Len: last - first})
 	}

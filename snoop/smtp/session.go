@@ -1,7 +1,9 @@
 package smtp
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"ntpac"
 	"ntpac/artifact"
@@ -20,12 +22,14 @@ type session struct {
 	ctx     context.Context
 	d       *ntpac.Dialog
 	up      *ntpac.Stream
+	when    *ntpac.Dialog // the same dialog, asked for times only: both its questions and those of the pairing go forward
 	emit    ntpac.Emitter
 	replies reply.Reader
 	parser  *mail.Parser
 
 	// the transaction
 	start   int64 // where it begins; -1: there is none
+	hole    int64 // where the hole began in which a message ended; -1: none did
 	from    string
 	rcpt    []string
 	holed   bool // a hole touches it
@@ -40,6 +44,11 @@ func (s *session) run() error {
 	s.begin()
 	for !s.up.EOF() && s.ctx.Err() == nil {
 		off := s.up.Off()
+		if s.hole >= 0 {
+			off, s.hole = s.hole, -1
+			s.behindHole(off)
+			continue
+		}
 		if s.up.SkipGap() > 0 {
 			s.behindHole(off)
 			continue
@@ -244,7 +253,9 @@ func (s *session) accepted() bool {
 	p, state := s.answer()
 	if state == reply.Got && p.Code < 300 { // never the reply to DATA: pairing is out of step
 		s.replies.Torn = true
-		p, state = s.answer()
+		if p, state = s.replies.Peek(), reply.Lost; p != nil && p.Code == 354 {
+			p, state = s.replies.Take(), reply.Got
+		}
 	}
 	if state == reply.Got {
 		return p.Code < 400
@@ -272,7 +283,7 @@ func (s *session) message(off int64) {
 	}
 	s.finish(end == mail.Ended, "")
 	if end == mail.InHole {
-		s.behindHole(s.holeBefore(s.up.Off()))
+		s.hole = s.holeBefore(s.up.Off())
 		return
 	}
 	s.replies.Torn = s.replies.Torn || guess
@@ -283,12 +294,12 @@ func (s *session) message(off int64) {
 
 // holeBefore is where the hole that ends at a position begins.
 func (s *session) holeBefore(at int64) int64 {
-	for _, g := range s.d.Conv.In(ntpac.Up).Gaps {
-		if g.Off+g.Len == at {
-			return g.Off
-		}
+	gaps := s.d.Conv.In(ntpac.Up).Gaps
+	i, ok := slices.BinarySearchFunc(gaps, at, func(g ntpac.Gap, at int64) int { return cmp.Compare(g.Off+g.Len, at) })
+	if !ok {
+		return at
 	}
-	return at
+	return gaps[i].Off
 }
 
 func (s *session) prepare() {
@@ -340,7 +351,7 @@ func (s *session) finish(whole bool, why string) {
 	span := ntpac.Span{Dir: ntpac.Up, Off: s.start, Len: s.up.Off() - s.start}
 	f := &artifact.Mail{Protocol: "smtp", MailFrom: s.from, RcptTo: s.rcpt}
 	m.Fill(f)
-	a := &ntpac.Artifact{Type: "mail", Time: s.up.Time(s.start), Spans: []ntpac.Span{span}, Quality: s.d.Quality(span),
+	a := &ntpac.Artifact{Type: "mail", Time: s.when.Up.Time(s.start), Spans: []ntpac.Span{span}, Quality: s.d.Quality(span),
 		Fields: f, Blobs: []ntpac.Blob{m.Blob}, Error: why}
 	if a.Error == "" {
 		a.Error = m.Damage
@@ -352,7 +363,7 @@ func (s *session) finish(whole bool, why string) {
 		a.Quality = ntpac.Gapped
 	}
 	s.emit.Emit(a)
-	for _, a := range m.Files(s.d, "smtp") {
+	for _, a := range m.Files(s.when, "smtp") {
 		if !whole || s.holed || s.midway {
 			a.Quality = max(a.Quality, ntpac.Gapped)
 		}

@@ -149,7 +149,7 @@ func enhanced(b []byte) bool {
 
 // Snoop reads the conversation.
 func (*Snooper) Snoop(ctx context.Context, d *ntpac.Dialog, emit ntpac.Emitter) error {
-	s := session{ctx: ctx, d: d, up: d.Up, emit: emit, start: -1}
+	s := session{ctx: ctx, d: d, up: d.Up, when: d.Fresh(), emit: emit, start: -1, hole: -1}
 	s.replies.Init(d)
 	return s.run()
 }

@@ -36,6 +36,9 @@ func (s *Store) segmentDir(no uint32) string {
 func (s *Store) loadCases() error {
 	s.next = 1
 	err := s.scan(key(nil, 0, kindDropped), func(k, _ []byte) error {
+		if s.full {
+			return nil
+		}
 		return s.finishDrop(binary.BigEndian.Uint32(k[keyHead:]))
 	})
 	if err != nil {
@@ -139,6 +142,9 @@ func (s *Store) Drop(_ context.Context, name string) error {
 	defer s.leave()
 	s.commit.Lock()
 	defer s.commit.Unlock()
+	if err := s.writable(); err != nil {
+		return err
+	}
 	c := s.lookup(name)
 	if c == nil {
 		return fmt.Errorf("case %q: %w", name, ntpac.ErrNotFound)

@@ -42,8 +42,8 @@ func (s *Store) Commit(ctx context.Context, c *ntpac.Commit) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if e := s.failed.Load(); e != nil {
-		return *e
+	if err := s.writable(); err != nil {
+		return err
 	}
 	if err := s.room(w.size); err != nil {
 		return err

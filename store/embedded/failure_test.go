@@ -173,6 +173,33 @@ func TestNoRoom(t *testing.T) {
 	checkCrashed(t, s, 1)
 }
 
+// TestFullAtOpen opens a store on a disk without any room: what is there can be read.
+func TestFullAtOpen(t *testing.T) {
+	dir, free := t.TempDir(), uint64(1<<30)
+	opt := Options{space: func(string) (uint64, uint64, bool) { return free, 1 << 30, true }}
+	s := open(t, dir, opt)
+	if err := errors.Join(s.Commit(context.Background(), big(0)), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	free = 0
+	s = open(t, dir, opt)
+	checkCrashed(t, s, 0)
+	free = 1 << 30
+	for _, err := range []error{s.Commit(context.Background(), big(1)), s.Drop(context.Background(), "crash")} {
+		oneLine(t, err, "the disk is full", "reading only")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, opt)
+	if err := errors.Join(s.Commit(context.Background(), big(1)), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	free = 0
+	_, err := Open(t.TempDir(), opt)
+	oneLine(t, err, "the disk is full")
+}
+
 // TestDamage flips bytes of a segment file: each flip is either in bytes that nothing names or found.
 func TestDamage(t *testing.T) {
 	dir := t.TempDir()

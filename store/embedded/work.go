@@ -20,8 +20,8 @@ type work struct {
 	parts  []partWork     // by conversation, those of one in their order
 	size   int64          // about how many bytes the commit adds to the disk
 
-	key, val, rec []byte
-	read          []byte
+	key, val []byte
+	read     []byte
 }
 
 type span struct{ from, to int }

@@ -45,7 +45,19 @@ type genShown struct {
 	name     string
 	epoch    uint64
 	revision uint32
+	expected bool
 	parts    []*ntpac.Generation
+}
+
+// older: by epoch, then revision, then that it did not know of an announcement.
+func (s *genShown) older(o *genShown) bool {
+	switch {
+	case s.epoch != o.epoch:
+		return s.epoch < o.epoch
+	case s.revision != o.revision:
+		return s.revision < o.revision
+	}
+	return o.expected && !s.expected
 }
 
 func newModel(cs string) *model {
@@ -157,7 +169,7 @@ func (m *genModel) take(g *ntpac.Generation, epoch uint64) (counts, ok bool) {
 		if epoch == 0 {
 			epoch = v.epoch
 		}
-		if epoch < v.epoch || epoch == v.epoch && g.Revision < v.revision {
+		if (&genShown{epoch: epoch, revision: g.Revision, expected: g.AppBy == ntpac.ByExpectation}).older(v) {
 			return false, true
 		}
 		if v.name == name && !(g.Done && g.Part == 0 && len(v.parts) == 1) {
@@ -167,7 +179,7 @@ func (m *genModel) take(g *ntpac.Generation, epoch uint64) (counts, ok bool) {
 	}
 	p := m.pending[name]
 	if p == nil {
-		p = &genShown{name: name, revision: g.Revision}
+		p = &genShown{name: name, revision: g.Revision, expected: g.AppBy == ntpac.ByExpectation}
 	}
 	p.epoch = max(p.epoch, epoch)
 	switch {
@@ -189,7 +201,7 @@ func (m *genModel) take(g *ntpac.Generation, epoch uint64) (counts, ok bool) {
 	}
 	m.visible = p
 	for k, o := range m.pending {
-		if k == name || o.epoch < p.epoch || o.epoch == p.epoch && o.revision < p.revision {
+		if k == name || o.older(p) {
 			delete(m.pending, k)
 		}
 	}

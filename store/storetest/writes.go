@@ -86,6 +86,10 @@ func reidentified(b *bench) {
 		same(b.t, "client", []any{c.Client, c.ClientBy, c.App, c.AppBy}, []any{ntpac.A, ntpac.ByFirst, "ftp-data", ntpac.ByExpectation})
 		b.reopen()
 	}
+	// A reading that did not know of the announcement may come late, and nobody has seen it before.
+	late := generation(1, "", 0)
+	b.commit(&ntpac.Commit{Case: caseName, Generations: []*ntpac.Generation{late}})
+	same(b.t, "app after a late reading", b.conversation(idOf(1)).App, "ftp-data")
 	// A row that is written again keeps what its generation found out.
 	v := sample(1)
 	v.Revision = 1

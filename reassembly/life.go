@@ -1,0 +1,281 @@
+package reassembly
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+
+	"ntpac"
+)
+
+// begin makes f a new conversation that starts with packet p.
+func (r *Reassembler) begin(f *flow, ix uint32, p *ntpac.Packet, side ntpac.Side, now ntpac.Time) {
+	f.first, f.last, f.vlan = p.TS, p.TS, p.VLAN
+	f.client, f.clientBy = guessClient(&f.key, side)
+	f.handle = r.sink.Open()
+	r.stats.Conversations++
+	r.stats.Open++
+	r.wait(f, ix, now+r.cfg.Window) // for its id
+	r.wheel.file(r.table, ix, p.TS+r.cfg.Idle)
+}
+
+// restart ends the conversation in f and begins its successor on the same key in its place.
+func (r *Reassembler) restart(f *flow, ix uint32, p *ntpac.Packet, side ntpac.Side, now ntpac.Time, why splitReason) {
+	r.finish(f, ix, ntpac.CloseIdle)
+	r.extras.give(f)
+	n := flow{key: f.key, hash: f.hash, wheel: f.wheel, status: live | f.status&(inWheel|inDue), split: why}
+	if f.first == p.TS {
+		n.ordinal = f.ordinal + 1
+	}
+	n.half[0].fin, n.half[1].fin = -1, -1
+	*f = n
+	r.begin(f, ix, p, side, now)
+}
+
+// revive goes on with a conversation that was already given to the sink as closed.
+func (r *Reassembler) revive(f *flow, ix uint32) bool {
+	k := f.key.FlowKey()
+	h, ok := r.sink.Reopen(r.id(f, &k))
+	if !ok {
+		return false
+	}
+	f.handle = h
+	f.status &^= emitted
+	f.revision++
+	r.stats.Open++
+	r.stats.Reopened++
+	if f.status&closing != 0 {
+		r.wait(f, ix, f.last+r.cfg.Linger)
+	}
+	return true
+}
+
+// identify fixes the flow's id and tells it to the sink: once the reorder window has passed its first
+// packet, or when it has brought so much that the sink must write some of it.
+func (r *Reassembler) identify(f *flow) {
+	f.status |= identified
+	k := f.key.FlowKey()
+	r.sink.Identify(f.handle, r.id(f, &k))
+}
+
+// id derives the conversation's id: see ntpac.ConversationID.
+func (r *Reassembler) id(f *flow, k *ntpac.FlowKey) (id ntpac.ConversationID) {
+	b := append(r.idBuf[:0], r.cfg.Case...)
+	b = append(b, 0)
+	b = k.AppendBinary(b)
+	b = binary.BigEndian.AppendUint64(b, uint64(f.first))
+	b = binary.BigEndian.AppendUint32(b, f.isn)
+	b = binary.BigEndian.AppendUint32(b, uint32(f.ordinal))
+	r.idBuf = b
+	sum := sha256.Sum256(b)
+	binary.BigEndian.PutUint64(id[:], uint64(f.first))
+	copy(id[8:], sum[:])
+	return id
+}
+
+// look does for a flow what has become due at the clock's time and files it again.
+func (r *Reassembler) look(f *flow, ix uint32) {
+	if f.status&live == 0 {
+		return
+	}
+	if f.status&waiting != 0 {
+		r.settle(f, ix, r.now)
+	}
+	silence := r.now - f.last
+	if silence > r.cfg.Idle && f.status&emitted == 0 {
+		r.finish(f, ix, ntpac.CloseIdle)
+	}
+	at := f.last + r.cfg.Idle
+	if f.status&emitted != 0 {
+		if silence > r.memory(f) {
+			r.forget(f, ix)
+			return
+		}
+		at = f.last + r.memory(f)
+	}
+	r.wheel.file(r.table, ix, max(at, r.now))
+}
+
+// forget makes the place of a flow free.
+func (r *Reassembler) forget(f *flow, ix uint32) {
+	r.extras.give(f)
+	r.table.remove(ix)
+}
+
+// wait has settle called when the time at has come.
+func (r *Reassembler) wait(f *flow, ix uint32, at ntpac.Time) {
+	f.status |= waiting
+	if f.status&inDue == 0 {
+		f.status |= inDue
+		r.due.push(at, ix)
+	}
+}
+
+// advanceDue settles the flows for which something has become due.
+func (r *Reassembler) advanceDue() {
+	for {
+		ix, ok := r.due.pop(r.now)
+		if !ok {
+			return
+		}
+		f := r.table.at(ix)
+		f.status &^= inDue
+		if f.status&(live|waiting) != live|waiting {
+			continue
+		}
+		r.settle(f, ix, r.now)
+		if f.status&waiting != 0 {
+			r.wait(f, ix, r.nextDue(f))
+		}
+	}
+}
+
+// settle makes final what the reorder window has passed at the time now: the id, held heads, holes, the
+// end. It decides by the flow's own times, the same whether the clock or the flow's next packet calls
+// it, and however often: output never depends on when the clock is advanced.
+func (r *Reassembler) settle(f *flow, ix uint32, now ntpac.Time) {
+	if f.status&emitted != 0 {
+		f.status &^= waiting
+		return
+	}
+	if f.status&identified == 0 && now > f.first+r.cfg.Window {
+		r.identify(f)
+	}
+	if f.status&heldFlow != 0 {
+		r.settleHeld(f, ix, now)
+	}
+	for s := range ntpac.Side(2) {
+		for h := &f.half[s]; h.gapDue != 0 && now > h.gapDue; {
+			r.skip(f, ix, s)
+		}
+	}
+	r.over(f, ix)
+	if f.status&closing != 0 && now > f.last+r.cfg.Linger {
+		r.finish(f, ix, ntpac.Open)
+	}
+	if r.nextDue(f) == 0 {
+		f.status &^= waiting
+	}
+}
+
+// nextDue is when settle has something to do again, 0 for never.
+func (r *Reassembler) nextDue(f *flow) (at ntpac.Time) {
+	if f.status&emitted != 0 {
+		return 0
+	}
+	soonest := func(t ntpac.Time) {
+		if t != 0 && (at == 0 || t < at) {
+			at = t
+		}
+	}
+	if f.status&identified == 0 {
+		soonest(f.first + r.cfg.Window)
+	}
+	if f.status&heldFlow != 0 {
+		soonest(r.heldDue(f))
+	}
+	if f.status&closing != 0 {
+		soonest(f.last + r.cfg.Linger)
+	}
+	soonest(f.half[0].gapDue)
+	soonest(f.half[1].gapDue)
+	return at
+}
+
+// over notes that a connection is over when both sides have said all.
+func (r *Reassembler) over(f *flow, ix uint32) {
+	a, b := &f.half[0], &f.half[1]
+	if f.status&closing == 0 && a.fin >= 0 && b.fin >= 0 && a.next >= a.fin && b.next >= b.fin {
+		r.ends(f, ix)
+	}
+}
+
+// ends has the connection closed when no packet comes any more.
+func (r *Reassembler) ends(f *flow, ix uint32) {
+	f.status |= closing
+	r.wait(f, ix, f.last+r.cfg.Linger)
+}
+
+// finish gives a conversation to the sink. cause says what ended it where neither FIN nor RST did.
+func (r *Reassembler) finish(f *flow, ix uint32, cause ntpac.CloseCause) {
+	if f.status&emitted != 0 {
+		return
+	}
+	if f.key.Proto() == ntpac.TCP {
+		for s := range ntpac.Side(2) {
+			r.finishSide(f, ix, s)
+		}
+		cause = tcpCause(f, cause)
+	}
+	c := r.conversation(f)
+	c.Close = cause
+	f.status = f.status&^waiting | emitted | identified
+	r.stats.Open--
+	r.sink.Close(f.handle, c)
+}
+
+// finishSide gives up all holes of a side, and its tail.
+func (r *Reassembler) finishSide(f *flow, ix uint32, s ntpac.Side) {
+	h := &f.half[s]
+	if h.state&holding != 0 {
+		r.release(f, ix, s)
+	}
+	for h.segs != 0 {
+		r.skipTo(f, s, ntpac.GapClose)
+	}
+	if h.packets > 0 {
+		end, cause := tailEnd(h)
+		r.giveUp(f, s, end, cause)
+	}
+	h.gapDue = 0
+}
+
+func tcpCause(f *flow, cause ntpac.CloseCause) ntpac.CloseCause {
+	switch {
+	case cause == ntpac.CloseLimit:
+		return cause
+	case (f.half[0].state|f.half[1].state)&sawRst != 0:
+		return ntpac.CloseRst
+	case f.half[0].fin >= 0 || f.half[1].fin >= 0:
+		return ntpac.CloseFin
+	}
+	return cause
+}
+
+// conversation builds the record of a flow from what the reassembler knows.
+func (r *Reassembler) conversation(f *flow) *ntpac.Conversation {
+	c := &ntpac.Conversation{Case: r.cfg.Case, Key: f.key.FlowKey(), First: f.first, Last: f.last, Client: f.client, ClientBy: f.clientBy,
+		SplitBy: f.split.String(), Flags: f.flags, VLAN: f.vlan, Revision: f.revision}
+	tcp := f.key.Proto() == ntpac.TCP
+	x := r.extras.look(f)
+	for s := range 2 {
+		h := &f.half[s]
+		c.Half[s] = ntpac.Half{Packets: h.packets, Duplicates: x.dups[s], Bytes: h.next - x.missing[s], Missing: x.missing[s], End: h.next,
+			Overlap: x.overlap[s], HeadKnown: !tcp || h.state&haveISN != 0}
+		if h.packets == 0 {
+			c.Flags |= ntpac.OneSided
+		}
+		if tcp && h.state&haveISN == 0 && c.Half[s].Bytes > 0 {
+			c.Flags |= ntpac.HeadUnknown
+		}
+	}
+	if tcp && (f.half[0].state|f.half[1].state)&haveISN == 0 {
+		c.Flags |= ntpac.Midstream
+	}
+	c.ID = r.id(f, &c.Key)
+	return c
+}
+
+// evict makes room by ending the flow that is next in the wheel.
+func (r *Reassembler) evict() {
+	ix, ok := r.wheel.soonest(r.table)
+	if !ok {
+		return
+	}
+	f := r.table.at(ix)
+	if f.status&emitted == 0 {
+		f.flags |= ntpac.LimitMemory
+		r.finish(f, ix, ntpac.CloseLimit)
+	}
+	r.forget(f, ix)
+	r.stats.Evicted++
+}
