@@ -77,7 +77,7 @@ func isClientHello(m *message) bool { return m.typ == TypeClientHello || m.typ =
 // isServerHello wants a hello that was captured up to its cipher.
 func isServerHello(m *message) bool {
 	if m.typ != TypeServerHello {
-		return false
+		return m.typ == typeServerV2
 	}
 	x, err := ParseServerHello(m.body)
 	return x.Cipher != 0 || err == nil
@@ -85,6 +85,9 @@ func isServerHello(m *message) bool {
 
 // retry reports whether a server's hello asks the client for another one.
 func (m *message) retry() bool {
+	if m.typ != TypeServerHello {
+		return false
+	}
 	x, _ := ParseServerHello(m.body)
 	return x.Retry
 }
@@ -187,6 +190,10 @@ func (h *handshake) serverHello(p pair) *ServerHello {
 		return nil
 	}
 	m := &h.server.msgs[p.server]
+	if m.typ == typeServerV2 {
+		h.use(m, fillServerV2(h.f, m.body))
+		return &ServerHello{Version: versionSSL2, Legacy: versionSSL2}
+	}
 	sh, err := ParseServerHello(m.body)
 	sh.Fill(h.f, m.whole && err == nil)
 	h.use(m, err)
@@ -194,9 +201,10 @@ func (h *handshake) serverHello(p pair) *ServerHello {
 }
 
 // chain reads the certificates behind the server's hello. It reports whether it is known that there
-// are no others: TLS 1.3 hides them, before that they come right behind the hello.
+// are no others: TLS 1.3 hides them, SSL 2 has
+// them in the hello, else they come right behind it.
 func (h *handshake) chain(at int, sh *ServerHello) bool {
-	if Encrypted13(sh.Version) {
+	if Encrypted13(sh.Version) || sh.Version == versionSSL2 {
 		return true
 	}
 	f := h.server

@@ -94,8 +94,11 @@ func later(h *ntpac.Head) (v ntpac.Verdict) {
 
 // look says what a direction begins with.
 func look(b []byte) part {
-	if tlshello.ValidV2(b) {
+	switch {
+	case tlshello.ValidV2(b):
 		return client
+	case tlshello.ValidServerV2(b):
+		return server
 	}
 	if !tlshello.ValidRecord(b) {
 		return other
