@@ -180,11 +180,18 @@ func (c *Collector) Data(h uint32, side ntpac.Side, off int64, b []byte) {
 			}
 			c.room(s, int(n))
 			s.buf = append(s.buf, b[:n]...)
+			if s.prev != nil && len(s.buf) > lookBack {
+				c.drop(&s.prev)
+			}
 		}
 		off, b = off+n, b[n:]
 		s.end = off
 	}
 }
+
+// lookBack is how far behind the end of a stream its bytes stay at hand, to compare retransmissions
+// with: a common receive window. What lies farther back is read from the store when it is asked for.
+const lookBack = 64 << 10
 
 // Gap notes a missing range; ranges that touch and have one cause become one.
 func (c *Collector) Gap(h uint32, side ntpac.Side, gap ntpac.Gap) {
