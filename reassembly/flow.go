@@ -46,12 +46,11 @@ type flow struct {
 	recent   [recentLen]uint64 // see duplicate.go
 	half     [2]half
 	first    ntpac.Time
-	idSum    uint64        // the id's second half, with identified
-	ackedAt  [2]ntpac.Time // when half.acked ran ahead of what was captured
-	handle   uint32        // the sink's
-	wheel    uint32        // next flow in the same slot of the wheel
-	isn      uint32        // of the side that opened, where known: part of the id
-	extra    uint32        // index of its extra, 0 for none
+	idSum    uint64 // the id's second half, with identified
+	handle   uint32 // the sink's
+	wheel    uint32 // next flow in the same slot of the wheel
+	isn      uint32 // of the side that opened, where known: part of the id
+	extra    uint32 // index of its extra, 0 for none
 	revision uint32
 	flags    ntpac.ConvFlags
 	ordinal  uint16 // among conversations of one key with equal starts
@@ -61,6 +60,7 @@ type flow struct {
 	clientBy ntpac.ClientBy
 	split    splitReason
 	slot     uint8 // next place in recent
+	_        [8]byte
 }
 
 type flowStatus uint16
@@ -78,6 +78,7 @@ const (
 
 // extra is what only some flows need.
 type extra struct {
+	ackedAt [2]ntpac.Time // when half.acked ran ahead of what was captured
 	dups    [2]uint64
 	missing [2]int64
 	overlap [2]int64
@@ -174,6 +175,16 @@ type keyWords [unsafe.Sizeof(packet.RawKey{}) / 8]uint64
 func sameKey(a, b *packet.RawKey) bool {
 	x, y := (*keyWords)(unsafe.Pointer(a)), (*keyWords)(unsafe.Pointer(b))
 	return x[0]^y[0]|x[1]^y[1]|x[2]^y[2]|x[3]^y[3]|x[4]^y[4]|x[5]^y[5] == 0
+}
+
+// findAt is find where a guess was made before: it nearly always is right.
+func (t *table) findAt(guess uint32, hash uint64, key *packet.RawKey) (*flow, uint32) {
+	if guess != 0 {
+		if f := t.at(guess - 1); f.status&live != 0 && sameKey(&f.key, key) {
+			return f, guess - 1
+		}
+	}
+	return t.find(hash, key)
 }
 
 // guess gives the flow that find will look at first, +1; 0 for none.

@@ -174,17 +174,18 @@ func (r *Reassembler) Push(b *ntpac.Batch) {
 			}
 		}
 		for j := range ps {
-			r.packet(b, &ps[j], &r.keys[j], r.sides[j])
+			r.packet(b, &ps[j], j)
 		}
 	}
 	r.Advance(b.Watermark)
 }
 
-// packet processes one packet.
-func (r *Reassembler) packet(b *ntpac.Batch, p *ntpac.Packet, key *packet.RawKey, side ntpac.Side) {
+// packet processes one packet, of which the staging knows key and side, and a guess where its flow is.
+func (r *Reassembler) packet(b *ntpac.Batch, p *ntpac.Packet, staged int) {
 	r.stats.Packets++
 	now := p.Effective()
-	f, ix := r.table.find(p.Hash, key)
+	key, side := &r.keys[staged], r.sides[staged]
+	f, ix := r.table.findAt(r.found[staged], p.Hash, key)
 	switch {
 	case f == nil:
 		if r.table.used >= r.cfg.MaxFlows {
