@@ -43,7 +43,8 @@ type handshake struct {
 // pair is a client's hello and what the server says to it, by their indexes; -1 is none.
 type pair struct {
 	client, server int
-	sure           bool // one of two exchanges: the client's hello is known to be this one, and none is left out
+	sure           bool // the client's hello is known to be this one
+	two            bool // one of two exchanges: neither hello of it was left out
 }
 
 // pairs gives the exchanges of hellos: one, or two where the server asks for another hello (RFC 8446
@@ -52,17 +53,18 @@ type pair struct {
 func (h *handshake) pairs() []pair {
 	c, s := h.client, h.server
 	p := pair{client: c.find(isClientHello), server: s.find(isServerHello)}
-	second := pair{client: c.next(isClientHello, p.client), server: s.next(isServerHello, p.server), sure: true}
+	second := pair{client: c.next(isClientHello, p.client), server: s.next(isServerHello, p.server), sure: true, two: true}
 	retry := p.server >= 0 && s.msgs[p.server].retry()
 	switch {
 	case retry && p.client >= 0 && second.client < 0 && h.behind(p):
 		second.client, p.client = p.client, -1
 	case second.client >= 0 && !retry:
 		second.server, p.server = p.server, -1
-	case second == pair{-1, -1, true}:
+	case second.client < 0 && second.server < 0:
+		p.sure = p.server == 0 && s.s.HeadKnown() && !s.msgs[0].after && !retry // the server's first word is no request for another one
 		return []pair{p}
 	}
-	p.sure = retry || second.client >= 0
+	p.sure, p.two = retry || second.client >= 0, true
 	return []pair{p, second}
 }
 
@@ -134,13 +136,13 @@ func (h *handshake) hellos(p pair) *ntpac.Artifact {
 	if ch == nil && sh == nil {
 		return nil
 	}
-	if ch == nil && (p.sure || h.open(h.client)) {
+	if ch == nil && (p.two || h.open(h.client)) {
 		h.a.Quality = ntpac.Gapped
 	}
 	switch {
 	case sh == nil:
 		h.refusal()
-		if p.sure || h.open(h.server) {
+		if p.two || h.open(h.server) {
 			h.a.Quality = ntpac.Gapped
 		}
 	case !h.chain(p.server, sh):

@@ -6,6 +6,9 @@ import (
 	"ntpac/internal/wire"
 )
 
+// minHello is the shortest hello: version, random, an empty session id, cipher and compression.
+const minHello = 2 + helloRandomLen + 1 + 2 + 1
+
 // Hello says which hello begins here, TypeClientHello or TypeServerHello, at the head of a record; 0
 // where none does. Its lengths must agree with one another as far as the bytes go. It allocates nothing.
 func Hello(b []byte) uint8 {
@@ -14,7 +17,7 @@ func Hello(b []byte) uint8 {
 	}
 	typ := b[headerLen]
 	size := int(b[headerLen+1])<<16 | int(b[headerLen+2])<<8 | int(b[headerLen+3])
-	if typ != TypeClientHello && typ != TypeServerHello || size > maxRecord {
+	if typ != TypeClientHello && typ != TypeServerHello || size < minHello || size > maxRecord {
 		return 0
 	}
 	body := b[headerLen+4:]
