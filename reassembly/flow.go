@@ -10,7 +10,7 @@ import (
 type half struct {
 	next    int64      // everything below was emitted or given up
 	high    int64      // the end of the highest byte seen
-	acked   int64      // the peer has acknowledged everything below
+	acked   int64      // the peer has acknowledged everything below; with sawAck the bare number
 	fin     int64      // where FIN says that the stream ends, -1 while unknown
 	gapDue  ntpac.Time // when the hole at next becomes final, 0 for none
 	packets uint64
@@ -31,6 +31,7 @@ const (
 	holding // its first bytes wait for the reorder window: see hold.go
 	sawTS
 	sawStray // extra.stray is set
+	sawAck   // the peer acknowledged something while base was not set
 )
 
 // flow is one conversation while it is open, and what is remembered of it afterwards. It has no

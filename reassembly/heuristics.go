@@ -86,8 +86,8 @@ const (
 
 // farJump is how far a segment may lie from what its side sent last before one packet alone proves
 // nothing, whatever ties it: the largest window that TCP can offer is 1 GB (RFC 7323), but nobody has
-// more than this in flight past a tap. So a forged or damaged segment neither splits a conversation
-// nor makes a hole of a gigabyte in it.
+// more than this in flight past a tap. So a forged or damaged segment does not split a conversation, and
+// two connections that look alike are never joined by a hole of a gigabyte.
 const farJump = 64 << 20
 
 // judge decides whether a segment belongs to the conversation in f or starts another one.
@@ -107,18 +107,24 @@ func (r *Reassembler) judge(f *flow, side ntpac.Side, t *segmentView) verdict {
 			return verdict(splitIdle)
 		}
 	}
-	if f.status&(emitted|closing) == emitted|closing && known && t.n > 0 && off+int64(t.n) > me.next {
-		return verdict(splitClose)
-	}
-	if t.n == 0 || t.rst || !known {
+	if t.n == 0 || t.rst {
 		return belongs
 	}
-	return r.judgeJump(f, side, t, off)
+	if f.status&(emitted|closing) == emitted|closing && (!known || off+int64(t.n) > me.next) {
+		return verdict(splitClose)
+	}
+	switch {
+	case known:
+		return r.judgeJump(f, side, t, off)
+	case me.state&sawAck != 0 && abs(int64(int32(t.seq-uint32(me.acked)))) > farJump:
+		return r.judgeStray(f, side, t) // not what the peer acknowledges
+	}
+	return belongs
 }
 
 // judgeSyn decides on a segment with SYN. The same SYN again is a retransmission; another one before
-// anything was said is another attempt of the same conversation; else it begins a new one, unless it
-// was only captured late.
+// anything was said or answered is another attempt of the same conversation; else it begins a new one,
+// unless it was only captured late.
 func (r *Reassembler) judgeSyn(f *flow, side ntpac.Side, t *segmentView) splitReason {
 	me, peer := &f.half[side], &f.half[side.Other()]
 	over := f.status&closing != 0
@@ -129,10 +135,13 @@ func (r *Reassembler) judgeSyn(f *flow, side ntpac.Side, t *segmentView) splitRe
 		return noSplit
 	}
 	said := me.next > 0 || peer.next > 0 || me.segs != 0 || peer.segs != 0
+	answers := t.hasAck && peer.state&haveBase != 0 && r.answers(peer, t.ack)
 	switch {
 	case over:
 		return splitSyn
-	case me.state&haveISN != 0 && said:
+	case t.hasAck && peer.state&haveBase != 0 && !answers && (said || me.state&sawSyn != 0):
+		return splitSyn // it answers a SYN of another connection
+	case me.state&haveISN != 0 && (said || peer.state&sawSyn != 0 && !t.hasAck || peer.fin >= 0 || me.fin >= 0):
 		return splitSyn
 	case me.state&haveISN != 0:
 		return noSplit // another attempt
@@ -140,14 +149,28 @@ func (r *Reassembler) judgeSyn(f *flow, side ntpac.Side, t *segmentView) splitRe
 		if t.now <= r.heldOf(f).started[side]+r.cfg.Window && r.heads(me, t.seq) {
 			return noSplit
 		}
+	case me.state&sawAck != 0: // what the peer acknowledged lies behind it, if it is only late
+		if on := int64(int32(uint32(me.acked) - t.seq)); t.now <= f.first+r.cfg.Window && on > 0 && on <= lateHead {
+			return noSplit
+		}
 	case t.now <= f.first+r.cfg.Window && me.state&haveBase == 0:
 		return noSplit // of what was captured before it
-	case t.hasAck && peer.state&haveISN != 0 && me.state&haveBase == 0 && abs(peer.unwrap(t.ack)) <= r.cfg.MaxLost:
+	case answers && peer.state&haveISN != 0 && me.state&haveBase == 0:
 		return noSplit // the answer to the SYN that is there
 	case me.packets == 0 && !said:
 		return noSplit
 	}
 	return splitSyn
+}
+
+// answers reports whether a SYN-ACK that acknowledges ack may answer the SYN of a side: what it
+// acknowledges lies where that side's stream begins, or before its first captured bytes.
+func (r *Reassembler) answers(h *half, ack uint32) bool {
+	off := h.unwrap(ack)
+	if h.state&haveISN == 0 {
+		return off <= r.cfg.MaxLost && off >= -lateHead
+	}
+	return abs(off) <= r.cfg.MaxLost
 }
 
 // heads reports whether a SYN may be the one of the bytes that a side holds: captured late, it lies just
@@ -180,16 +203,18 @@ func (r *Reassembler) judgeJump(f *flow, side ntpac.Side, t *segmentView, off in
 		return belongs
 	case jump <= farJump:
 		return verdict(splitJump)
-	case me.state&sawStray == 0:
+	}
+	return r.judgeStray(f, side, t)
+}
+
+// judgeStray decides on a segment that is too far away: it splits when it goes on where another such
+// segment ended.
+func (r *Reassembler) judgeStray(f *flow, side ntpac.Side, t *segmentView) verdict {
+	if f.half[side].state&sawStray == 0 {
 		return stray
 	}
-	// Another one that goes on where the last stray ended.
-	on := int64(int32(t.seq - r.extras.of(f).stray[side]))
-	switch {
-	case on < 0 || on > r.cfg.MaxLost:
+	if on := int64(int32(t.seq - r.extras.of(f).stray[side])); on < 0 || on > r.cfg.MaxLost {
 		return stray
-	case off > me.high && r.tied(f, side, t, off):
-		return belongs // the capture has missed that much
 	}
 	return verdict(splitJump)
 }
@@ -240,7 +265,11 @@ func plausibleRst(f *flow, side ntpac.Side, t *segmentView) bool {
 	}
 	if t.hasAck && peer.state&haveBase != 0 {
 		ack := peer.unwrap(t.ack)
-		return ack >= 0 && ack <= max(peer.high, peer.acked)+1
+		return ack >= 0 && ack <= max(peer.high, peer.acked)+rstReach
+	}
+	if me.state&sawAck != 0 {
+		off := int64(int32(t.seq - uint32(me.acked)))
+		return off >= 0 && off <= rstReach
 	}
 	return true
 }
@@ -254,6 +283,7 @@ const rstReach = 1 << 20
 // was not captured: a lone missing byte at the end is far rarer.
 func tailEnd(h *half) (end int64, cause ntpac.GapCause) {
 	switch {
+	case h.state&haveBase == 0:
 	case h.fin >= 0:
 		if h.acked >= h.fin {
 			return h.fin, ntpac.GapAcked

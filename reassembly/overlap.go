@@ -23,8 +23,11 @@ func (r *Reassembler) clash(f *flow, side ntpac.Side, off int64, held, now []byt
 // again compares bytes of ranges that the stream has left behind with what was captured first.
 func (r *Reassembler) again(f *flow, side ntpac.Side, off int64, data []byte, e *ntpac.Event, b *ntpac.Batch, p *ntpac.Packet) {
 	if off < 0 {
-		data = data[min(-off, int64(len(data))):]
-		off = 0
+		n := min(-off, int64(len(data)))
+		if f.half[side].state&haveISN == 0 { // of a stream whose head had been fixed too far behind
+			r.stats.Late += uint64(n)
+		}
+		off, data = 0, data[n:]
 	}
 	same := true
 	r.against(f, side, off, data, func(off int64, was, now []byte) { same = same && was != nil && bytes.Equal(was, now) })

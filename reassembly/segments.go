@@ -170,7 +170,7 @@ func (r *Reassembler) giveUp(f *flow, side ntpac.Side, end int64, cause ntpac.Ga
 // arm has the hole at next given up when the window has passed since it was known to be acknowledged.
 func (r *Reassembler) arm(f *flow, ix uint32, side ntpac.Side) {
 	h := &f.half[side]
-	if h.gapDue = 0; h.acked > h.next && h.packets > 0 && h.state&holding == 0 {
+	if h.gapDue = 0; h.acked > h.next && h.packets > 0 && h.state&(haveBase|holding) == haveBase {
 		h.gapDue = f.ackedAt[side] + r.cfg.Window
 		r.wait(f, ix, h.gapDue)
 	}

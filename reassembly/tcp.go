@@ -101,7 +101,7 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 		f.flags |= ntpac.ResetData
 	}
 	if (t.fin || t.rst) && !bad {
-		r.ending(f, side, &t)
+		r.ending(f, ix, side, &t)
 	}
 	if f.half[0].fin >= 0 && f.half[1].fin >= 0 {
 		r.over(f, ix)
@@ -165,7 +165,9 @@ func (r *Reassembler) learn(f *flow, ix uint32, side ntpac.Side, t *segmentView)
 		me.state |= sawSyn
 		r.setISN(f, ix, side, t.seq)
 		if t.hasAck {
-			if peer.state&sawSyn == 0 { // its own SYN knows better: the SYN-ACK may acknowledge data too
+			// Its own SYN knows better, as the SYN-ACK may acknowledge data too; but far from it, it answers
+			// a SYN that was not captured.
+			if peer.state&sawSyn == 0 || abs(peer.unwrap(t.ack)) > r.cfg.MaxLost {
 				r.setISN(f, ix, side.Other(), t.ack-1)
 			}
 			f.setClient(side.Other(), t.ack-1)
@@ -177,7 +179,7 @@ func (r *Reassembler) learn(f *flow, ix uint32, side ntpac.Side, t *segmentView)
 		return
 	}
 	if me.state&haveBase == 0 && (t.n > 0 || t.fin) {
-		me.base, me.state = t.seq, me.state|haveBase
+		me.setBase(t.seq)
 		r.hold(f, ix, side, t.now)
 	}
 }
@@ -205,9 +207,22 @@ func (r *Reassembler) setISN(f *flow, ix uint32, side ntpac.Side, isn uint32) {
 	case h.next > 0 || h.segs != 0:
 		return // too late: the stream has begun
 	default:
-		h.base, h.acked, h.fin = isn+1, 0, -1
+		h.setBase(isn + 1)
 	}
-	h.state |= haveBase | haveISN
+	h.state |= haveISN
+}
+
+// setBase sets the sequence number of offset 0 of a stream that has not begun.
+func (h *half) setBase(seq uint32) {
+	acked := uint32(h.acked)
+	h.base, h.acked, h.fin = seq, 0, -1
+	h.state |= haveBase
+	if h.state&sawAck != 0 {
+		h.state &^= sawAck
+		if a := h.unwrap(acked); abs(a) <= plausibleAck {
+			h.acked = a
+		}
+	}
 }
 
 // acknowledge notes what the peer of a side has acknowledged. A hole below it was lost before the
@@ -215,6 +230,7 @@ func (r *Reassembler) setISN(f *flow, ix uint32, side ntpac.Side, isn uint32) {
 func (r *Reassembler) acknowledge(f *flow, ix uint32, side ntpac.Side, t *segmentView) {
 	h := &f.half[side]
 	if h.state&haveBase == 0 {
+		h.acked, h.state = int64(t.ack), h.state|sawAck
 		return
 	}
 	a := h.unwrap(t.ack)
@@ -260,7 +276,7 @@ func (r *Reassembler) accept(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet
 		e.Flags |= ntpac.EvNoData
 		r.record(f, ix, b, p, e)
 		return
-	case end <= 0 && h.state&holding == 0:
+	case end <= 0 && h.state&(holding|haveISN) == haveISN:
 		e.Flags |= ntpac.EvNoData
 		r.stats.OutOfWindow++
 	case h.state&holding != 0:
@@ -312,10 +328,6 @@ func (r *Reassembler) advanceSide(f *flow, ix uint32, side ntpac.Side) {
 		if r.drain(f, side); h.next > was || h.gapDue == 0 {
 			r.arm(f, ix, side)
 		}
-		if h.segs != 0 && r.segs.first(h).off-h.next > farJump {
-			r.skipTo(f, side, ntpac.GapWindow) // see farJump: nothing of it is under way any more
-			r.arm(f, ix, side)
-		}
 	}
 	for int(h.nsegs) > r.cfg.MaxOrder || r.segs.held > r.cfg.MaxHeld && h.segs != 0 {
 		r.limit(f, ix, side)
@@ -344,7 +356,7 @@ func (r *Reassembler) limit(f *flow, ix uint32, side ntpac.Side) {
 }
 
 // ending notes a valid FIN or RST.
-func (r *Reassembler) ending(f *flow, side ntpac.Side, t *segmentView) {
+func (r *Reassembler) ending(f *flow, ix uint32, side ntpac.Side, t *segmentView) {
 	h := &f.half[side]
 	if t.fin && h.state&haveBase != 0 {
 		if end := h.unwrap(t.seq) + int64(t.n); end >= h.high && end-h.high <= farJump {
@@ -353,6 +365,9 @@ func (r *Reassembler) ending(f *flow, side ntpac.Side, t *segmentView) {
 	}
 	if t.rst && plausibleRst(f, side, t) {
 		h.state |= sawRst
+		if t.hasAck {
+			r.acknowledge(f, ix, side.Other(), t)
+		}
 		if end := h.unwrap(t.seq); h.state&haveBase != 0 && h.fin < 0 && end >= h.high {
 			h.fin = end
 		}
