@@ -1,6 +1,8 @@
 package reassembly
 
 import (
+	"unsafe"
+
 	"ntpac"
 	"ntpac/packet"
 )
@@ -44,11 +46,11 @@ type flow struct {
 	recent   [recentLen]uint64 // see duplicate.go
 	half     [2]half
 	first    ntpac.Time
-	ackedAt  [2]ntpac.Time // when half.acked ran ahead of what was captured
-	handle   uint32        // the sink's
-	wheel    uint32        // next flow in the same slot of the wheel
-	isn      uint32        // of the side that opened, where known: part of the id
-	extra    uint32        // index of its extra, 0 for none
+	idSum    uint64 // the id's second half, with identified
+	handle   uint32 // the sink's
+	wheel    uint32 // next flow in the same slot of the wheel
+	isn      uint32 // of the side that opened, where known: part of the id
+	extra    uint32 // index of its extra, 0 for none
 	revision uint32
 	flags    ntpac.ConvFlags
 	ordinal  uint16 // among conversations of one key with equal starts
@@ -58,6 +60,7 @@ type flow struct {
 	clientBy ntpac.ClientBy
 	split    splitReason
 	slot     uint8 // next place in recent
+	_        [8]byte
 }
 
 type flowStatus uint16
@@ -75,6 +78,7 @@ const (
 
 // extra is what only some flows need.
 type extra struct {
+	ackedAt [2]ntpac.Time // when half.acked ran ahead of what was captured
 	dups    [2]uint64
 	missing [2]int64
 	overlap [2]int64
@@ -157,20 +161,40 @@ func (t *table) find(hash uint64, key *packet.RawKey) (*flow, uint32) {
 		}
 		if e>>32 == want {
 			ix := uint32(e) - 1
-			if f := t.at(ix); f.key == *key {
+			if f := t.at(ix); sameKey(&f.key, key) {
 				return f, ix
 			}
 		}
 	}
 }
 
-// touch reads what find will read, so that the cache misses of a stride of packets overlap.
-func (t *table) touch(hash uint64) uint64 {
-	e := t.slots[tag(hash)&t.mask]
-	if e == 0 {
-		return 0
+// keyWords is a key as it lies in memory; it has no padding.
+type keyWords [unsafe.Sizeof(packet.RawKey{}) / 8]uint64
+
+// sameKey compares keys word by word, which costs less than a call to compare memory.
+func sameKey(a, b *packet.RawKey) bool {
+	x, y := (*keyWords)(unsafe.Pointer(a)), (*keyWords)(unsafe.Pointer(b))
+	return x[0]^y[0]|x[1]^y[1]|x[2]^y[2]|x[3]^y[3]|x[4]^y[4]|x[5]^y[5] == 0
+}
+
+// findAt is find where a guess was made before: it nearly always is right.
+func (t *table) findAt(guess uint32, hash uint64, key *packet.RawKey) (*flow, uint32) {
+	if guess != 0 {
+		if f := t.at(guess - 1); f.status&live != 0 && sameKey(&f.key, key) {
+			return f, guess - 1
+		}
 	}
-	return t.at(uint32(e) - 1).hash
+	return t.find(hash, key)
+}
+
+// guess gives the flow that find will look at first, +1; 0 for none.
+func (t *table) guess(hash uint64) uint32 { return uint32(t.slots[tag(hash)&t.mask]) }
+
+// touch reads one word of each cache line of a flow that is written for a packet, so that the misses of
+// a stride of packets overlap.
+func (t *table) touch(ix uint32) uint64 {
+	f := t.at(ix)
+	return f.hash + f.recent[0] + uint64(f.half[0].next) + uint64(f.half[1].next) + uint64(f.first)
 }
 
 // add makes a new flow for a key that is not in the table.

@@ -33,8 +33,7 @@ func (r *Reassembler) restart(f *flow, ix uint32, p *ntpac.Packet, side ntpac.Si
 
 // revive goes on with a conversation that was already given to the sink as closed.
 func (r *Reassembler) revive(f *flow, ix uint32) bool {
-	k := f.key.FlowKey()
-	h, ok := r.sink.Reopen(r.id(f, &k))
+	h, ok := r.sink.Reopen(f.id())
 	if !ok {
 		return false
 	}
@@ -49,16 +48,12 @@ func (r *Reassembler) revive(f *flow, ix uint32) bool {
 	return true
 }
 
-// identify fixes the flow's id and tells it to the sink: once the reorder window has passed its first
-// packet, or when it has brought so much that the sink must write some of it.
+// identify fixes the flow's id: see ntpac.ConversationID.
 func (r *Reassembler) identify(f *flow) {
-	f.status |= identified
+	if f.status&identified != 0 {
+		return
+	}
 	k := f.key.FlowKey()
-	r.sink.Identify(f.handle, r.id(f, &k))
-}
-
-// id derives the conversation's id: see ntpac.ConversationID.
-func (r *Reassembler) id(f *flow, k *ntpac.FlowKey) (id ntpac.ConversationID) {
 	b := append(r.idBuf[:0], r.cfg.Case...)
 	b = append(b, 0)
 	b = k.AppendBinary(b)
@@ -67,8 +62,21 @@ func (r *Reassembler) id(f *flow, k *ntpac.FlowKey) (id ntpac.ConversationID) {
 	b = binary.BigEndian.AppendUint32(b, uint32(f.ordinal))
 	r.idBuf = b
 	sum := sha256.Sum256(b)
+	f.idSum = binary.BigEndian.Uint64(sum[:])
+	f.status |= identified
+}
+
+// announce tells the sink the flow's id: once the reorder window has passed its first packet, or when it
+// has brought so much that the sink must write some of it.
+func (r *Reassembler) announce(f *flow) {
+	r.identify(f)
+	r.sink.Identify(f.handle, f.id())
+}
+
+// id is the flow's id, which is fixed already.
+func (f *flow) id() (id ntpac.ConversationID) {
 	binary.BigEndian.PutUint64(id[:], uint64(f.first))
-	copy(id[8:], sum[:])
+	binary.BigEndian.PutUint64(id[8:], f.idSum)
 	return id
 }
 
@@ -138,7 +146,7 @@ func (r *Reassembler) settle(f *flow, ix uint32, now ntpac.Time) {
 		return
 	}
 	if f.status&identified == 0 && now > f.first+r.cfg.Window {
-		r.identify(f)
+		r.announce(f)
 	}
 	if f.status&heldFlow != 0 {
 		r.settleHeld(f, ix, now)
@@ -206,9 +214,10 @@ func (r *Reassembler) finish(f *flow, ix uint32, cause ntpac.CloseCause) {
 		}
 		cause = tcpCause(f, cause)
 	}
+	r.identify(f)
 	c := r.conversation(f)
 	c.Close = cause
-	f.status = f.status&^waiting | emitted | identified
+	f.status = f.status&^waiting | emitted
 	r.stats.Open--
 	r.sink.Close(f.handle, c)
 }
@@ -243,7 +252,7 @@ func tcpCause(f *flow, cause ntpac.CloseCause) ntpac.CloseCause {
 
 // conversation builds the record of a flow from what the reassembler knows.
 func (r *Reassembler) conversation(f *flow) *ntpac.Conversation {
-	c := &ntpac.Conversation{Case: r.cfg.Case, Key: f.key.FlowKey(), First: f.first, Last: f.last, Client: f.client, ClientBy: f.clientBy,
+	c := &ntpac.Conversation{ID: f.id(), Case: r.cfg.Case, Key: f.key.FlowKey(), First: f.first, Last: f.last, Client: f.client, ClientBy: f.clientBy,
 		SplitBy: f.split.String(), Flags: f.flags, VLAN: f.vlan, Revision: f.revision}
 	tcp := f.key.Proto() == ntpac.TCP
 	x := r.extras.look(f)
@@ -261,7 +270,6 @@ func (r *Reassembler) conversation(f *flow) *ntpac.Conversation {
 	if tcp && (f.half[0].state|f.half[1].state)&haveISN == 0 {
 		c.Flags |= ntpac.Midstream
 	}
-	c.ID = r.id(f, &c.Key)
 	return c
 }
 

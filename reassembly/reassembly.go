@@ -166,20 +166,26 @@ func (r *Reassembler) Push(b *ntpac.Batch) {
 			r.sides[j] = packet.Raw(b.Frame(&ps[j]), &ps[j], r.cfg.KeyVLAN, &r.keys[j])
 		}
 		for j := range ps {
-			r.moved += r.table.touch(ps[j].Hash)
+			r.found[j] = r.table.guess(ps[j].Hash)
 		}
 		for j := range ps {
-			r.packet(b, &ps[j], &r.keys[j], r.sides[j])
+			if ix := r.found[j]; ix != 0 {
+				r.moved += r.table.touch(ix - 1)
+			}
+		}
+		for j := range ps {
+			r.packet(b, &ps[j], j)
 		}
 	}
 	r.Advance(b.Watermark)
 }
 
-// packet processes one packet.
-func (r *Reassembler) packet(b *ntpac.Batch, p *ntpac.Packet, key *packet.RawKey, side ntpac.Side) {
+// packet processes one packet, of which the staging knows key and side, and a guess where its flow is.
+func (r *Reassembler) packet(b *ntpac.Batch, p *ntpac.Packet, staged int) {
 	r.stats.Packets++
 	now := p.Effective()
-	f, ix := r.table.find(p.Hash, key)
+	key, side := &r.keys[staged], r.sides[staged]
+	f, ix := r.table.findAt(r.found[staged], p.Hash, key)
 	switch {
 	case f == nil:
 		if r.table.used >= r.cfg.MaxFlows {
@@ -199,7 +205,7 @@ func (r *Reassembler) packet(b *ntpac.Batch, p *ntpac.Packet, key *packet.RawKey
 		r.datagram(f, ix, b, p, side, now)
 	}
 	if f.status&identified == 0 && f.half[0].next+f.half[1].next > ntpac.ChunkSize {
-		r.identify(f) // the sink must write some of it
+		r.announce(f)
 	}
 }
 

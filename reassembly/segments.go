@@ -171,7 +171,7 @@ func (r *Reassembler) giveUp(f *flow, side ntpac.Side, end int64, cause ntpac.Ga
 func (r *Reassembler) arm(f *flow, ix uint32, side ntpac.Side) {
 	h := &f.half[side]
 	if h.gapDue = 0; h.acked > h.next && h.packets > 0 && h.state&(haveBase|holding) == haveBase {
-		h.gapDue = f.ackedAt[side] + r.cfg.Window
+		h.gapDue = r.extras.of(f).ackedAt[side] + r.cfg.Window
 		r.wait(f, ix, h.gapDue)
 	}
 }

@@ -239,7 +239,7 @@ func (r *Reassembler) acknowledge(f *flow, ix uint32, side ntpac.Side, t *segmen
 	}
 	h.acked = a
 	if a > h.next {
-		f.ackedAt[side] = t.now
+		r.extras.of(f).ackedAt[side] = t.now
 		if h.gapDue == 0 {
 			r.arm(f, ix, side)
 		}
