@@ -316,8 +316,10 @@ func (c *Collector) Conflict(h uint32, side ntpac.Side, k ntpac.Conflict) {
 	}
 }
 
-// Close completes the conversation's record and hands everything out.
-func (c *Collector) Close(h uint32, conv *ntpac.Conversation) {
+// Close completes a copy of the conversation's record and hands everything out.
+func (c *Collector) Close(h uint32, closed *ntpac.Conversation) {
+	conv := new(ntpac.Conversation)
+	*conv = *closed
 	g := c.at(h)
 	c.Identify(h, conv.ID)
 	for _, i := range g.srcs {
