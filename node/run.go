@@ -198,12 +198,8 @@ func (r *localRun) end(ctx context.Context, sum *Summary) error {
 	if err := r.w.sync(ctx); err != nil {
 		return err
 	}
-	done := make(chan struct{})
-	go func() { r.w.pending.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := r.w.pending.Wait(ctx); err != nil {
+		return err
 	}
 	if r.w.snoop != nil {
 		r.w.snoop.Close()

@@ -53,7 +53,9 @@ func Snoop(ctx context.Context, st ntpac.Store, o Options, only []string, prog *
 		if err := w.sync(ctx); err != nil {
 			return err
 		}
-		w.pending.Wait()
+		if err := w.pending.Wait(ctx); err != nil {
+			return err
+		}
 		w.snoop.Close()
 		w.mail.Close()
 		return nil
@@ -85,7 +87,7 @@ func feed(ctx context.Context, st ntpac.Store, o Options, w *writer, sum *Second
 		}
 		sum.Selected++
 		w.prog.Conversations.Add(1)
-		w.pending.Add(1)
+		w.pending.Add()
 		if err := w.credit.Take(ctx, taskOverhead); err != nil {
 			return err
 		}

@@ -59,7 +59,7 @@ func (s *shard) Chunk(c ntpac.Chunk) {
 
 // Conversation takes a finished conversation from the collector.
 func (s *shard) Conversation(c *ntpac.Conversation, mem *store.Resident) {
-	s.w.pending.Add(1)
+	s.w.pending.Add()
 	s.w.prog.Conversations.Add(1)
 	t := &task{conv: c, mem: mem, credit: mem.Size() + taskOverhead}
 	s.box.tasks = append(s.box.tasks, t)

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,7 +42,7 @@ type writer struct {
 	mail    *actor.Mailbox[delivery]
 	snoop   *actor.Mailbox[*task] // nil: nothing is snooped
 	credit  *actor.Credit
-	pending sync.WaitGroup // conversations that are not all done yet
+	pending pending // conversations that are not all done yet
 	bufs    *store.Buffers
 	prog    *Progress
 	expects *expectIndex
@@ -172,7 +171,7 @@ func (w *writer) announce(ctx context.Context, gens []*ntpac.Generation) error {
 				if err := w.recount(ctx, c); err != nil {
 					return err
 				}
-				w.pending.Add(1)
+				w.pending.Add()
 				if err := w.snoop.Send(ctx, &task{conv: c}); err != nil {
 					return err
 				}
