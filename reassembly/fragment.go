@@ -131,13 +131,15 @@ func (q *partial) bounds(off int, data *[]byte, more bool) bool {
 		}
 		return true
 	}
-	if q.total >= 0 && end > q.total {
-		if off >= q.total {
-			return false
-		}
-		*data = (*data)[:q.total-off]
+	switch {
+	case q.total < 0 || end == q.total:
+		return true
+	case end > q.total:
+		*data = (*data)[:max(q.total-off, 0)]
+	default: // it says that it is the last one, and is not
+		*data = (*data)[:len(*data)&^(unit-1)]
 	}
-	return true
+	return len(*data) > 0
 }
 
 // keepHeader keeps the network header of the first fragment: that of the datagram is made from it.

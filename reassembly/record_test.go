@@ -67,7 +67,7 @@ func (r *record) Gap(h uint32, s ntpac.Side, g ntpac.Gap) {
 	if g.Off != int64(len(c.data[s])) || g.Len <= 0 {
 		r.t.Errorf("gap %+v, stream is at %d", g, len(c.data[s]))
 	}
-	if g.Len > 1<<26 {
+	if g.Len > 1<<27 {
 		r.t.Fatalf("gap of %d", g.Len)
 	}
 	c.gaps[s] = append(c.gaps[s], g)

@@ -178,7 +178,7 @@ func (r *Reassembler) learn(f *flow, ix uint32, side ntpac.Side, t *segmentView)
 		}
 		return
 	}
-	if me.state&haveBase == 0 && (t.n > 0 || t.fin) {
+	if me.state&haveBase == 0 && (t.n > 0 || t.fin) && !t.rst {
 		me.setBase(t.seq)
 		r.hold(f, ix, side, t.now)
 	}
@@ -201,6 +201,9 @@ func (r *Reassembler) setISN(f *flow, ix uint32, side ntpac.Side, isn uint32) {
 	case h.state&haveISN != 0 && h.base == isn+1:
 		return
 	case h.state&holding != 0:
+		if !r.heads(h, isn) {
+			return
+		}
 		r.rebase(f, side, h.unwrap(isn+1))
 		h.state |= haveISN
 		r.release(f, ix, side)
@@ -254,7 +257,7 @@ func (r *Reassembler) accept(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet
 		off++
 	}
 	data := t.payload
-	if t.n == 0 || h.state&haveBase == 0 {
+	if t.n == 0 || t.rst || h.state&haveBase == 0 { // the text in a RST is no part of the stream (RFC 9293 section 3.5.3)
 		e.Start, e.Flags = h.next, e.Flags|ntpac.EvNoData
 		r.record(f, ix, b, p, e)
 		return
@@ -276,9 +279,11 @@ func (r *Reassembler) accept(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet
 		e.Flags |= ntpac.EvNoData
 		r.record(f, ix, b, p, e)
 		return
-	case end <= 0 && h.state&(holding|haveISN) == haveISN:
+	case end <= 0 && h.state&(holding|haveISN) == haveISN, off-h.high > farJump, h.next-off > farJump:
 		e.Flags |= ntpac.EvNoData
 		r.stats.OutOfWindow++
+		r.record(f, ix, b, p, e)
+		return
 	case h.state&holding != 0:
 		r.order(f, side, off, end, data, e, b, p)
 	case end <= h.next:
