@@ -228,6 +228,12 @@ func (r *Reassembler) tied(f *flow, side ntpac.Side, t *segmentView, off int64) 
 	if t.hasAck && peer.state&haveBase != 0 && abs(peer.unwrap(t.ack)-peer.high) <= r.cfg.MaxLost {
 		return true
 	}
+	if t.hasAck && peer.state&(haveBase|sawAck) == sawAck && off-me.high <= ackTie {
+		// Nothing is known of the peer's stream but how far it was acknowledged.
+		if on := int64(int32(t.ack - uint32(peer.acked))); on >= -r.cfg.MaxLost && on <= ackTie {
+			return true
+		}
+	}
 	if !t.hasTS || me.state&sawTS == 0 {
 		return false
 	}
@@ -236,6 +242,11 @@ func (r *Reassembler) tied(f *flow, side ntpac.Side, t *segmentView, off int64) 
 	d := int64(int32(t.tsval - me.tsval))
 	return d >= -1 && d <= 10_000+int64((t.now-f.last)/1e6)*2
 }
+
+// ackTie is how far both numbers of a segment may have gone on since the last one of its side, where the
+// other side was not captured, to tie it: that another connection's do is far less likely than that its
+// sequence number alone lies within 4 kB.
+const ackTie = 1 << 20
 
 func abs(x int64) int64 {
 	if x < 0 {
