@@ -228,9 +228,10 @@ func (r *Reassembler) tied(f *flow, side ntpac.Side, t *segmentView, off int64) 
 	if t.hasAck && peer.state&haveBase != 0 && abs(peer.unwrap(t.ack)-peer.high) <= r.cfg.MaxLost {
 		return true
 	}
-	if t.hasAck && peer.state&(haveBase|sawAck) == sawAck && off-me.high <= ackTie {
+	if t.hasAck && peer.state&(haveBase|sawAck) == sawAck {
 		// Nothing is known of the peer's stream but how far it was acknowledged.
-		if on := int64(int32(t.ack - uint32(peer.acked))); on >= -r.cfg.MaxLost && on <= ackTie {
+		on := int64(int32(t.ack - uint32(peer.acked)))
+		if on >= -r.cfg.MaxLost && (on <= r.cfg.MaxLost || on <= ackTie && off-me.high <= ackTie) {
 			return true
 		}
 	}
