@@ -89,16 +89,16 @@ func (r *localRun) prepare(ctx context.Context, files []string) error {
 			if err := s.peek(ctx); err != nil {
 				return err
 			}
-			if s.info.Size > 0 {
-				r.prog.Total.Add(s.info.Size)
+			if s.begun.Size > 0 {
+				r.prog.Total.Add(s.begun.Size)
 			}
 		} else if r.o.Reference {
 			return ntpac.Usagef("--payload reference needs files that can be read again; standard input cannot: use --payload copy")
 		} else if len(files) > 1 {
 			return ntpac.Usagef("standard input cannot be merged with other files; give it alone")
 		}
-		if r.o.Reference && !s.info.Seekable {
-			return ntpac.Usagef("--payload reference needs uncompressed files; %s is %s: use --payload copy", name, s.info.Format)
+		if r.o.Reference && !s.begun.Seekable {
+			return ntpac.Usagef("--payload reference needs uncompressed files; %s is %s: use --payload copy", name, s.begun.Format)
 		}
 		r.sources = append(r.sources, s)
 	}
@@ -113,14 +113,14 @@ func (r *localRun) run(ctx context.Context) (*Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.commitSources(ctx); err != nil {
-		return nil, err
-	}
 	sys := actor.NewSystem(ctx, "run")
 	if s := r.sources[0]; s.name == "-" { // its identity is not known before it is read
 		if err := s.open(ctx, sys, r.o.Stdin); err != nil {
 			return nil, err
 		}
+	}
+	if err := r.commitSources(ctx, r.infos()); err != nil {
+		return nil, err
 	}
 	r.build(sys)
 	r.w.expects.any = len(before) > 0 // earlier runs may have announced what this one brings
@@ -149,7 +149,7 @@ func (r *localRun) run(ctx context.Context) (*Summary, error) {
 
 func (r *localRun) infos() (is []ntpac.SourceInfo) {
 	for _, s := range r.sources {
-		is = append(is, s.info)
+		is = append(is, s.begun)
 	}
 	return is
 }
@@ -175,7 +175,7 @@ func (r *localRun) build(sys *actor.System) {
 		s.col.Reference = r.o.Reference
 		s.col.Budget = r.o.MaxMemory / 2 / int64(n)
 		for _, src := range r.sources {
-			s.col.Sources = append(s.col.Sources, src.info.ID)
+			s.col.Sources = append(s.col.Sources, src.begun.ID)
 		}
 		s.re = reassembly.New(cfg, s.col)
 		r.shards = append(r.shards, s)
@@ -193,6 +193,10 @@ func (r *localRun) end(ctx context.Context, sum *Summary) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+	}
+	r.w.eager.Store(true)
+	if err := r.w.sync(ctx); err != nil {
+		return err
 	}
 	done := make(chan struct{})
 	go func() { r.w.pending.Wait(); close(done) }()
@@ -215,6 +219,8 @@ func (r *localRun) finish(ctx context.Context, sum *Summary) error {
 			<-s.hash.done
 			s.info.SHA256 = s.hash.sum
 			s.info.Done = true
+		} else if s.err == nil {
+			s.info = s.begun
 		}
 		sum.Sources = append(sum.Sources, s.info)
 	}
@@ -235,22 +241,22 @@ func (r *localRun) finish(ctx context.Context, sum *Summary) error {
 	for _, s := range r.shards {
 		sum.Parked += s.col.Parked
 	}
-	return r.commitSources(ctx)
+	return r.commitSources(ctx, sum.Sources)
 }
 
 // commitSources stores the sources' records, and notes in the evidence log those that were read whole.
-func (r *localRun) commitSources(ctx context.Context) error {
-	c := ntpac.Commit{Case: r.o.Case}
-	for _, s := range r.sources {
-		c.Sources = append(c.Sources, s.info)
-		if !s.info.Done {
+func (r *localRun) commitSources(ctx context.Context, infos []ntpac.SourceInfo) error {
+	c := ntpac.Commit{Case: r.o.Case, Sources: infos}
+	for i := range infos {
+		s := &infos[i]
+		if !s.Done {
 			continue
 		}
-		body, err := json.Marshal(map[string]any{"source": s.info.Name, "sha256": s.info.SHA256, "size": s.info.Size, "packets": s.info.Packets})
+		body, err := json.Marshal(map[string]any{"source": s.Name, "sha256": s.SHA256, "size": s.Size, "packets": s.Packets})
 		if err != nil {
 			return err
 		}
-		key := sha256.Sum256(binary.BigEndian.AppendUint64(append([]byte("ingest\x00"+r.o.Case+"\x00"), s.info.SHA256[:]...), uint64(s.info.ID)))
+		key := sha256.Sum256(binary.BigEndian.AppendUint64(append([]byte("ingest\x00"+r.o.Case+"\x00"), s.SHA256[:]...), uint64(s.ID)))
 		c.Evidence = append(c.Evidence, ntpac.Evidence{Key: key, At: ntpac.Time(r.o.Now().UnixNano()), Kind: "ingest", Body: body})
 	}
 	return r.st.Commit(ctx, &c)

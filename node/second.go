@@ -49,6 +49,10 @@ func Snoop(ctx context.Context, st ntpac.Store, o Options, only []string, prog *
 		if err := feed(ctx, st, o, w, sum); err != nil {
 			return err
 		}
+		w.eager.Store(true)
+		if err := w.sync(ctx); err != nil {
+			return err
+		}
 		w.pending.Wait()
 		w.snoop.Close()
 		w.mail.Close()

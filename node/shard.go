@@ -104,8 +104,14 @@ func (l *shardLoader) Conversation(id ntpac.ConversationID) (*ntpac.Conversation
 	return l.s.w.st.Conversation(l.s.ctx, l.s.w.cs, id)
 }
 
-// Chunk reads a stored chunk.
-func (l *shardLoader) Chunk(k ntpac.ChunkKey) ([]byte, error) {
+// Chunk reads a stored chunk that has n bytes in its latest version. Only where that is still on its way
+// must the writer hurry; n below 0 means that nobody knows.
+func (l *shardLoader) Chunk(k ntpac.ChunkKey, n int) ([]byte, error) {
+	if n >= 0 {
+		if b, err := l.s.w.st.Chunk(l.s.ctx, l.s.w.cs, k, nil); err == nil && len(b) == n {
+			return b, nil
+		}
+	}
 	if err := l.sync(); err != nil {
 		return nil, err
 	}

@@ -22,9 +22,10 @@ type source struct {
 	mail  *actor.Mailbox[*ntpac.Batch]
 	hash  *hasher
 	pool  *batchPool
-	err   error // set before mail is closed
-	info  ntpac.SourceInfo
-	first ntpac.Time // of its first packet, found by a look before the run
+	err   error            // set before mail is closed
+	begun ntpac.SourceInfo // what is known before it is read,
+	info  ntpac.SourceInfo // and at its end; set before mail is closed
+	first ntpac.Time       // of its first packet, found by a look before the run
 	empty bool
 
 	drain   context.Context              // ends when no more shall be read
@@ -40,7 +41,8 @@ func (s *source) peek(ctx context.Context) error {
 	defer f.Close()
 	b := &ntpac.Batch{Packets: make([]ntpac.Packet, 0, 1)}
 	err = f.Next(ctx, b)
-	s.info = f.Info()
+	s.begun = f.Info()
+	s.info = s.begun
 	if s.empty = len(b.Packets) == 0; !s.empty {
 		s.first = b.Packets[0].TS
 	}
@@ -62,7 +64,7 @@ func (s *source) open(ctx context.Context, sys *actor.System, stdin io.Reader) (
 		return err
 	}
 	s.reading.Store(s.file)
-	s.info = s.file.Info()
+	s.begun = s.file.Info()
 	sys.Spawn(fmt.Sprintf("source/%d/hash", s.index), actor.Escalate, s.hash.run)
 	sys.Spawn(fmt.Sprintf("source/%d", s.index), actor.Escalate, s.run)
 	return nil

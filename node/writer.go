@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ntpac"
@@ -46,6 +47,7 @@ type writer struct {
 	bufs    *store.Buffers
 	prog    *Progress
 	expects *expectIndex
+	eager   atomic.Bool // nothing big is to come: commit what there is
 
 	c     ntpac.Commit
 	tasks []*task
@@ -80,7 +82,7 @@ func (w *writer) run(ctx context.Context) error {
 				timer.Reset(commitDelay)
 			}
 			w.take(d)
-			if w.bytes < commitBytes && w.rows < commitRows && len(w.syncs) == 0 {
+			if w.bytes < commitBytes && w.rows < commitRows && len(w.syncs) == 0 && !(w.eager.Load() && w.mail.Depth() == 0) {
 				continue
 			}
 		case <-due:
@@ -167,12 +169,26 @@ func (w *writer) announce(ctx context.Context, gens []*ntpac.Generation) error {
 				return err
 			}
 			for _, c := range cs {
+				if err := w.recount(ctx, c); err != nil {
+					return err
+				}
 				w.pending.Add(1)
 				if err := w.snoop.Send(ctx, &task{conv: c}); err != nil {
 					return err
 				}
 			}
 		}
+	}
+	return nil
+}
+
+// recount takes what was found in a conversation out of the counters: it is about to be read again.
+func (w *writer) recount(ctx context.Context, c *ntpac.Conversation) error {
+	for a, err := range w.st.Artifacts(ctx, &ntpac.Query{Case: w.cs, IDs: []ntpac.ConversationID{c.ID}}) {
+		if err != nil {
+			return err
+		}
+		w.prog.count(a.Type, -1)
 	}
 	return nil
 }

@@ -199,7 +199,7 @@ func (noLoader) Conversation(ntpac.ConversationID) (*ntpac.Conversation, error) 
 	return nil, ntpac.ErrNotFound
 }
 
-func (noLoader) Chunk(ntpac.ChunkKey) ([]byte, error) { return nil, ntpac.ErrNotFound }
+func (noLoader) Chunk(ntpac.ChunkKey, int) ([]byte, error) { return nil, ntpac.ErrNotFound }
 
 // collectPass sends a capture through a reassembler into a collector. The buffers stay warm.
 func collectPass() func(b *testing.B, name string) {

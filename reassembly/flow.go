@@ -174,7 +174,7 @@ type keyWords [unsafe.Sizeof(packet.RawKey{}) / 8]uint64
 // sameKey compares keys word by word, which costs less than a call to compare memory.
 func sameKey(a, b *packet.RawKey) bool {
 	x, y := (*keyWords)(unsafe.Pointer(a)), (*keyWords)(unsafe.Pointer(b))
-	return x[0]^y[0]|x[1]^y[1]|x[2]^y[2]|x[3]^y[3]|x[4]^y[4]|x[5]^y[5] == 0
+	return (x[0]^y[0])|(x[1]^y[1])|(x[2]^y[2])|(x[3]^y[3])|(x[4]^y[4])|(x[5]^y[5]) == 0
 }
 
 // findAt is find where a guess was made before: it nearly always is right.

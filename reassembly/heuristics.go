@@ -128,16 +128,17 @@ func (r *Reassembler) judge(f *flow, side ntpac.Side, t *segmentView) verdict {
 func (r *Reassembler) judgeSyn(f *flow, side ntpac.Side, t *segmentView) splitReason {
 	me, peer := &f.half[side], &f.half[side.Other()]
 	over := f.status&closing != 0
+	silent := t.now-f.last > r.cfg.Idle
 	if me.state&haveISN != 0 && me.base == t.seq+1 {
-		if over && t.now-f.last > r.cfg.Idle {
-			return splitSyn
+		if silent {
+			return splitIdle
 		}
 		return noSplit
 	}
 	said := me.next > 0 || peer.next > 0 || me.segs != 0 || peer.segs != 0
 	answers := t.hasAck && peer.state&haveBase != 0 && r.answers(peer, t.ack)
 	switch {
-	case over:
+	case over || silent:
 		return splitSyn
 	case t.hasAck && peer.state&haveBase != 0 && !answers && (said || me.state&sawSyn != 0):
 		return splitSyn // it answers a SYN of another connection

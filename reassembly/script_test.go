@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "rewrite the expected parts of testdata/
 // TestScripts plays the packets of testdata/*.txt and compares what the reassembler makes of them with
 // what stands below "----" there. A script line is
 //
-//	TIME DIR FLAGS OFFSET [ack=OFFSET] [id=N] [DATA]
+//	TIME DIR FLAGS OFFSET [ack=OFFSET] [ts=N] [id=N] [badsum] [DATA]
 //
 // with seconds of capture time; > or <; any of S F R P A (or . for none); offsets relative to the byte
 // after the SYN; DATA quoted, or *N for N bytes of the pattern that has a fixed byte at each offset,
@@ -76,7 +76,17 @@ func playScript(t *testing.T, in string) string {
 			s.line(line)
 		}
 	}
-	return play(t, s.cfg, s.cap.Frames).String()
+	rec := play(t, s.cfg, s.cap.Frames)
+	out := rec.String()
+	for _, c := range []struct {
+		name string
+		n    uint64
+	}{{"out-of-window", rec.stats.OutOfWindow}, {"late", rec.stats.Late}, {"bad-checksum", rec.stats.BadChecksum}, {"evicted", rec.stats.Evicted}} {
+		if c.n > 0 {
+			out += fmt.Sprintf("\n%s=%d", c.name, c.n)
+		}
+	}
+	return out
 }
 
 func (s *script) line(line string) {
@@ -96,6 +106,14 @@ func (s *script) line(line string) {
 				s.isn[0] = uint32(n)
 			case "order":
 				s.cfg.MaxOrder = int(n)
+			case "held":
+				s.cfg.MaxHeld = n
+			case "flows":
+				s.cfg.MaxFlows = int(n)
+			case "snap":
+				s.cap.Snap = int(n)
+			case "linger":
+				s.cfg.Linger = ntpac.Time(n) * 1e6
 			case "checksums":
 				s.cfg.Checksums = reassembly.Checksums(n)
 			case "client":
@@ -154,6 +172,13 @@ func (s *script) segment(dir ntpac.Dir, flags string, off int64, rest []string) 
 				s.t.Fatal(err)
 			}
 			data = []byte(d)
+		}
+	}
+	s.con.Options = nil
+	for _, r := range rest {
+		if strings.HasPrefix(r, "ts=") {
+			n, _ := strconv.Atoi(r[3:])
+			s.con.Options = pcaptest.StampOption(uint32(n), 0)
 		}
 	}
 	s.con.At(dir, fl, s.isn[dir]+1+uint32(off), ack, data)

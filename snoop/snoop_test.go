@@ -45,6 +45,7 @@ func says(c ntpac.Confidence) ntpac.Verdict { return ntpac.Verdict{Confidence: c
 
 func TestIdentify(t *testing.T) {
 	const broken = ntpac.Certain + 1
+	later := ntpac.Verdict{Confidence: ntpac.Certain, Later: true}
 	for _, k := range []struct {
 		name string
 		toys []*toy
@@ -57,6 +58,8 @@ func TestIdentify(t *testing.T) {
 		{"the port of two certain ones", []*toy{{name: "a", says: says(ntpac.Certain)}, {name: "b", port: 80, says: says(ntpac.Certain)}}, "b", ntpac.ByContent},
 		{"the client's port too", []*toy{{name: "a", says: says(ntpac.Certain)}, {name: "b", port: 50000, says: says(ntpac.Certain)}}, "b", ntpac.ByContent},
 		{"the first of two certain ones", []*toy{{name: "a", says: says(ntpac.Certain)}, {name: "b", says: says(ntpac.Certain)}}, "a", ntpac.ByContent},
+		{"who knows the beginning", []*toy{{name: "a", port: 80, says: later}, {name: "b", says: says(ntpac.Certain)}}, "b", ntpac.ByContent},
+		{"who knows what comes later", []*toy{{name: "a", port: 80, says: says(ntpac.Unsure)}, {name: "b", says: later}}, "b", ntpac.ByContent},
 		{"unsure with the port", []*toy{{name: "a", port: 80, says: says(ntpac.Unsure)}}, "a", ntpac.ByPortHint},
 		{"unsure without it", []*toy{{name: "a", port: 81, says: says(ntpac.Unsure)}}, "", ntpac.NotIdentified},
 		{"damaged with the port", []*toy{{name: "a", port: 80, says: says(ntpac.ProbeFail)}, {name: "b", port: 80, says: says(ntpac.Unsure)}}, "b", ntpac.ByPortHint},

@@ -20,7 +20,8 @@ type Out interface {
 // Loader reads back what a Collector gave out before.
 type Loader interface {
 	Conversation(id ntpac.ConversationID) (*ntpac.Conversation, error)
-	Chunk(k ntpac.ChunkKey) ([]byte, error)
+	// Chunk reads a chunk that has n bytes in its latest version.
+	Chunk(k ntpac.ChunkKey, n int) ([]byte, error)
 }
 
 // Collector turns the sealed ranges that a reassembler emits into chunks and rows: it gathers each
@@ -69,7 +70,8 @@ type stream struct {
 	gaps      []ntpac.Gap
 	conflicts []ntpac.Conflict
 	chunked   bool // a chunk was given out: no longer inline
-	parked    bool // buf is in the store
+	parked    bool // buf is in the store,
+	inStore   int  // with so many bytes
 }
 
 // NewCollector makes a Collector.
@@ -151,7 +153,11 @@ func (c *Collector) room(s *stream, n int) {
 	if cap(s.buf)-len(s.buf) >= n {
 		return
 	}
-	b := c.bufs.Get(len(s.buf) + n)
+	n += len(s.buf)
+	if s.chunked { // a stream that has filled one chunk will mostly fill the next one too
+		n = max(n, min(ntpac.ChunkSize, 4*n))
+	}
+	b := c.bufs.Get(n)
 	b = append(b, s.buf...)
 	c.held += int64(cap(b)) - int64(cap(s.buf))
 	c.bufs.Put(s.buf)
@@ -180,11 +186,18 @@ func (c *Collector) Data(h uint32, side ntpac.Side, off int64, b []byte) {
 			}
 			c.room(s, int(n))
 			s.buf = append(s.buf, b[:n]...)
+			if s.prev != nil && len(s.buf) > lookBack {
+				c.drop(&s.prev)
+			}
 		}
 		off, b = off+n, b[n:]
 		s.end = off
 	}
 }
+
+// lookBack is how far behind the end of a stream its bytes stay at hand, to compare retransmissions
+// with: a common receive window. What lies farther back is read from the store when it is asked for.
+const lookBack = 64 << 10
 
 // Gap notes a missing range; ranges that touch and have one cause become one.
 func (c *Collector) Gap(h uint32, side ntpac.Side, gap ntpac.Gap) {
@@ -280,7 +293,11 @@ func (c *Collector) Given(h uint32, side ntpac.Side, off int64) (b []byte, hole 
 	case k == s.prevN && s.prev != nil:
 		chunk = s.prev
 	case g.known && !c.Reference:
-		chunk, _ = c.load.Chunk(ntpac.ChunkKey{ID: g.id, Stream: uint8(side), N: k})
+		n := ntpac.ChunkSize - half.MissingIn(lo, min(ntpac.ChunkSize, s.end-lo))
+		if k == s.n {
+			n = int64(s.inStore)
+		}
+		chunk, _ = c.load.Chunk(ntpac.ChunkKey{ID: g.id, Stream: uint8(side), N: k}, int(n))
 	}
 	if at >= int64(len(chunk)) {
 		g.blind = true
@@ -410,6 +427,7 @@ func (c *Collector) park() {
 			}
 			c.sum(s, i)
 			c.give(g, i)
+			s.inStore = len(s.buf)
 			c.drop(&s.buf)
 			s.parked, s.summed = true, 0
 			c.Parked++
@@ -421,7 +439,7 @@ func (c *Collector) park() {
 // unpark loads the partial chunk of a stream again.
 func (c *Collector) unpark(g *gathered, stream uint8) {
 	s := &g.stream[stream]
-	b, err := c.load.Chunk(ntpac.ChunkKey{ID: g.id, Stream: stream, N: s.n})
+	b, err := c.load.Chunk(ntpac.ChunkKey{ID: g.id, Stream: stream, N: s.n}, s.inStore)
 	if err != nil {
 		panic("store: a parked chunk cannot be read: " + err.Error())
 	}
@@ -499,5 +517,5 @@ type loaderPayload struct {
 }
 
 func (p *loaderPayload) Chunk(stream uint8, n int64) ([]byte, error) {
-	return p.load.Chunk(ntpac.ChunkKey{ID: p.conv.ID, Stream: stream, N: n})
+	return p.load.Chunk(ntpac.ChunkKey{ID: p.conv.ID, Stream: stream, N: n}, -1)
 }

@@ -45,7 +45,7 @@ type runOptions struct {
 
 func runNode(ctx, drain context.Context, st ntpac.Store, files []string, o runOptions, p *node.Progress) (*node.Summary, error) {
 	n := node.Options{Case: o.cs, Workers: o.workers, NoSnoop: o.snoop == "none", Select: o.selector, Reference: o.payload == "reference",
-		Window: ntpac.Time(o.window), KeyVLAN: o.key == "vlan", MaxMemory: int64(o.memory), Snoopers: all.Snoopers(), Stdin: o.stdin}
+		Window: ntpac.Time(o.window), KeyVLAN: o.key == "vlan", MaxMemory: limit(o.workers, o.memory), Snoopers: all.Snoopers(), Stdin: o.stdin}
 	switch o.checksums {
 	case "verify":
 		n.Checksums = reassembly.ChecksumsVerify

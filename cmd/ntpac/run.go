@@ -48,7 +48,7 @@ second one stops at once, and nothing that was stored is lost.`,
 	f.DurationVar(&o.window, "reorder-window", time.Second, "capture time within which packets may be out of order")
 	choose(cmd, &o.checksums, "checksums", "auto looks at checksums where bytes conflict; verify lets wrong segments bring nothing; ignore", "auto", "verify", "ignore")
 	choose(cmd, &o.key, "key", "keep VLANs apart", "", "vlan")
-	f.Var(&o.memory, "max-memory", "what buffers may take, such as 512MB")
+	f.Var(&o.memory, "max-memory", "what the process may take, such as 2GiB (default 480MiB)")
 	f.StringVar(&o.keylog, "keylog", "", "`FILE` with decryption keys, as SSLKEYLOGFILE names them")
 	f.StringVar(&o.stats, "stats", "", "write the run's counters to `FILE`, as one JSON object")
 	return cmd

@@ -12,17 +12,20 @@ import (
 var errHole = errors.New("a part of the handshake was not captured")
 
 // ReadConversation reads the handshake that begins at a position of each direction, 0 for TLS from the
-// first byte on, and gives its artifacts: first the hellos with the server's certificates, then, where
-// the client shows certificates too, those. Who says which hello decides who is client: a connection's
-// opener may be the server of TLS. Both streams are moved. No hello, no artifact.
+// first byte on, and gives its artifacts: the hellos with the server's certificates; before them, where
+// the server asked the client to try again, the first hello and that request; last, where the client
+// shows certificates too, those. Who says which hello decides who is client: a connection's opener may
+// be the server of TLS. Both streams are moved. No hello, no artifact.
 func ReadConversation(d *ntpac.Dialog, up, down int64) []*ntpac.Artifact {
 	h := handshake{d: d, client: readFlight(d.Up, up), server: readFlight(d.Down, down)}
-	if h.client.find(TypeServerHello) != nil || h.server.findClient() != nil && h.client.findClient() == nil {
+	if h.client.find(isServerHello) >= 0 || h.server.find(isClientHello) >= 0 && h.client.find(isClientHello) < 0 {
 		h.client, h.server = h.server, h.client
 	}
 	var out []*ntpac.Artifact
-	if a := h.hellos(); a != nil {
-		out = append(out, a)
+	for _, p := range h.pairs() {
+		if a := h.hellos(p); a != nil {
+			out = append(out, a)
+		}
 	}
 	if a := h.clientCertificates(); a != nil {
 		out = append(out, a)
@@ -37,20 +40,71 @@ type handshake struct {
 	f              *artifact.TLS
 }
 
-func (f *flight) find(typ uint8) *message {
-	for i := range f.msgs {
-		if f.msgs[i].typ == typ {
-			return &f.msgs[i]
-		}
-	}
-	return nil
+// pair is a client's hello and what the server says to it, by their indexes; -1 is none.
+type pair struct {
+	client, server int
+	sure           bool // the client's hello is known to be this one
+	two            bool // one of two exchanges: neither hello of it was left out
 }
 
-func (f *flight) findClient() *message {
-	if m := f.find(typeV2); m != nil {
-		return m
+// pairs gives the exchanges of hellos: one, or two where the server asks for another hello (RFC 8446
+// section 4.1.4). Which one a client's hello is, where the other was not captured, the request's time
+// tells.
+func (h *handshake) pairs() []pair {
+	c, s := h.client, h.server
+	p := pair{client: c.find(isClientHello), server: s.find(isServerHello)}
+	second := pair{client: c.next(isClientHello, p.client), server: s.next(isServerHello, p.server), sure: true, two: true}
+	retry := p.server >= 0 && s.msgs[p.server].retry()
+	switch {
+	case retry && p.client >= 0 && second.client < 0 && h.behind(p):
+		second.client, p.client = p.client, -1
+	case second.client >= 0 && !retry:
+		second.server, p.server = p.server, -1
+	case second.client < 0 && second.server < 0:
+		p.sure = p.server == 0 && s.s.HeadKnown() && !s.msgs[0].after && !retry // the server's first word is no request for another one
+		return []pair{p}
 	}
-	return f.find(TypeClientHello)
+	p.sure, p.two = retry || second.client >= 0, true
+	return []pair{p, second}
+}
+
+// behind reports whether a client's hello was captured behind the server's.
+func (h *handshake) behind(p pair) bool {
+	c, s := &h.client.msgs[p.client], &h.server.msgs[p.server]
+	return h.client.s.Order(c.spans[0].Off) > h.server.s.Order(s.spans[0].Off)
+}
+
+func isClientHello(m *message) bool { return m.typ == TypeClientHello || m.typ == typeV2 }
+
+// isServerHello wants a hello that was captured up to its cipher.
+func isServerHello(m *message) bool {
+	if m.typ != TypeServerHello {
+		return m.typ == typeServerV2
+	}
+	x, err := ParseServerHello(m.body)
+	return x.Cipher != 0 || err == nil
+}
+
+// retry reports whether a server's hello asks the client for another one.
+func (m *message) retry() bool {
+	if m.typ != TypeServerHello {
+		return false
+	}
+	x, _ := ParseServerHello(m.body)
+	return x.Retry
+}
+
+// find gives the index of the first message of a kind, -1 where there is none.
+func (f *flight) find(is func(*message) bool) int { return f.next(is, -1) }
+
+// next gives the index of the next message of a kind behind one that there is.
+func (f *flight) next(is func(*message) bool, at int) int {
+	for i := at + 1; i < len(f.msgs); i++ {
+		if is(&f.msgs[i]) {
+			return i
+		}
+	}
+	return -1
 }
 
 // use notes that the artifact rests on a message.
@@ -74,25 +128,24 @@ func (h *handshake) use(m *message, err error) {
 	}
 }
 
-// hellos makes the artifact of both hellos.
-func (h *handshake) hellos() *ntpac.Artifact {
+// hellos makes the artifact of a pair of hellos.
+func (h *handshake) hellos(p pair) *ntpac.Artifact {
 	h.f = &artifact.TLS{}
 	h.a = &ntpac.Artifact{Type: "tls", Fields: h.f}
-	ch := h.clientHello()
-	at, sh := h.serverHello()
+	ch, sh := h.clientHello(p), h.serverHello(p)
 	if ch == nil && sh == nil {
 		return nil
 	}
-	if ch == nil && h.open(h.client) {
+	if ch == nil && (p.two || h.open(h.client)) {
 		h.a.Quality = ntpac.Gapped
 	}
 	switch {
 	case sh == nil:
 		h.refusal()
-		if h.open(h.server) {
+		if p.two || h.open(h.server) {
 			h.a.Quality = ntpac.Gapped
 		}
-	case sh.Retry, !h.chain(at, sh):
+	case !h.chain(p.server, sh):
 		h.a.Quality = ntpac.Gapped
 	}
 	if sh != nil {
@@ -114,11 +167,11 @@ func (h *handshake) open(f *flight) bool {
 	return half.Packets > 0 && (f.lost || !half.HeadKnown)
 }
 
-func (h *handshake) clientHello() *ClientHello {
-	m := h.client.findClient()
-	if m == nil {
+func (h *handshake) clientHello(p pair) *ClientHello {
+	if p.client < 0 {
 		return nil
 	}
+	m := &h.client.msgs[p.client]
 	var ch *ClientHello
 	var err error
 	if m.typ == typeV2 {
@@ -128,43 +181,32 @@ func (h *handshake) clientHello() *ClientHello {
 	}
 	ch.Fill(h.f, 't', m.whole && err == nil)
 	h.use(m, err)
-	if m.after {
+	if m.after && !p.sure {
 		h.a.Quality = ntpac.Gapped // it may be the second one, after a request to try again
 	}
 	return ch
 }
 
-// serverHello reads the server's hello: behind a request to try again, the second one.
-func (h *handshake) serverHello() (at int, sh *ServerHello) {
-	for i := range h.server.msgs {
-		m := &h.server.msgs[i]
-		if m.typ != TypeServerHello {
-			continue
-		}
-		x, err := ParseServerHello(m.body)
-		if x.Cipher == 0 && err != nil {
-			continue
-		}
-		at, sh = i, x
-		if x.Retry && i+1 < len(h.server.msgs) {
-			continue
-		}
-		break
+func (h *handshake) serverHello(p pair) *ServerHello {
+	if p.server < 0 {
+		return nil
 	}
-	if sh == nil {
-		return 0, nil
+	m := &h.server.msgs[p.server]
+	if m.typ == typeServerV2 {
+		h.use(m, fillServerV2(h.f, m.body))
+		return &ServerHello{Version: versionSSL2, Legacy: versionSSL2}
 	}
-	m := &h.server.msgs[at]
 	sh, err := ParseServerHello(m.body)
 	sh.Fill(h.f, m.whole && err == nil)
 	h.use(m, err)
-	return at, sh
+	return sh
 }
 
 // chain reads the certificates behind the server's hello. It reports whether it is known that there
-// are no others: TLS 1.3 hides them, before that they come right behind the hello.
+// are no others: TLS 1.3 hides them, SSL 2 has
+// them in the hello, else they come right behind it.
 func (h *handshake) chain(at int, sh *ServerHello) bool {
-	if Encrypted13(sh.Version) {
+	if Encrypted13(sh.Version) || sh.Version == versionSSL2 {
 		return true
 	}
 	f := h.server
@@ -199,10 +241,11 @@ func (h *handshake) refusal() {
 
 // clientCertificates makes the artifact of the certificates by which a client proves itself.
 func (h *handshake) clientCertificates() *ntpac.Artifact {
-	m := h.client.find(TypeCertificate)
-	if m == nil {
+	i := h.client.find(func(m *message) bool { return m.typ == TypeCertificate })
+	if i < 0 {
 		return nil
 	}
+	m := &h.client.msgs[i]
 	certs, err := ParseCertificates(m.body)
 	if len(certs) == 0 {
 		return nil

@@ -56,6 +56,32 @@ func TestBehindText(t *testing.T) {
 	}
 }
 
+// TestFindHello finds the hellos of all talks behind other bytes, and none where a length is wrong.
+func TestFindHello(t *testing.T) {
+	for _, sc := range snooptest.Load(t, talks) {
+		for _, turn := range sc.Turns {
+			typ := tlshello.Hello(turn.Data)
+			if typ == 0 {
+				continue
+			}
+			b := append([]byte("\x05\x16\x03\x01\x16"), turn.Data...)
+			if at, got := tlshello.FindHello(b); at != 5 || got != typ {
+				t.Errorf("%s: hello %d at %d", sc.Name, got, at)
+			}
+			if at, _ := tlshello.FindHello(b[:60]); at != 5 {
+				t.Errorf("%s: a hello cut short is not found", sc.Name)
+			}
+			b[5+5+4+34]++ // the length of the session id moves all that follows
+			if at, _ := tlshello.FindHello(b); at >= 0 {
+				t.Errorf("%s: a damaged hello was found at %d", sc.Name, at)
+			}
+			if n := testing.AllocsPerRun(10, func() { tlshello.FindHello(b) }); n > 0 {
+				t.Errorf("%s: %v allocations", sc.Name, n)
+			}
+		}
+	}
+}
+
 // TestServerOpens reads a handshake in which the connection's opener is TLS's server, as it is with
 // FTP's active mode.
 func TestServerOpens(t *testing.T) {
@@ -83,6 +109,9 @@ func FuzzParse(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		if at, _ := tlshello.FindHello(b); at >= len(b) {
+			t.Fatal(at)
+		}
 		var a artifact.TLS
 		c, err := tlshello.ParseClientHello(b)
 		c.Fill(&a, 'q', err == nil)

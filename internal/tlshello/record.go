@@ -75,8 +75,8 @@ func readFlight(s *ntpac.Stream, off int64) *flight {
 	f.asm.f = f
 	s.MoveTo(off)
 	search := off == 0 && !s.HeadKnown()
-	if v2, n := parseV2(s.Peek(maxV2)); v2 && !search {
-		f.takeV2(n)
+	if !search {
+		f.takeV2()
 	}
 	for !f.sealed && !s.EOF() && f.budget > 0 {
 		if s.SkipGap() > 0 {

@@ -25,7 +25,7 @@ func (*Snooper) Info() ntpac.SnooperInfo {
 	return ntpac.SnooperInfo{
 		Name: "http", Version: 1, Protos: []ntpac.Proto{ntpac.TCP, ntpac.UDP},
 		Ports: []uint16{80, 8080, 8000, 8008, 8081, 8088, 8888, 3128, 591, 1900},
-		Types: []string{"http", "file", "credential"},
+		Types: []string{"http", "file", "credential", "tls"},
 		Holes: "A hole in a body leaves the rest of it in place; a hole in a head or in chunk framing costs that message, and reading goes on at the next start line.",
 	}
 }
@@ -74,6 +74,8 @@ type reader struct {
 	begun [2]bool // a head that is not known was dealt with
 	whole [2]bool // the last message was followed to its end
 
+	answered int64 // where the last response ended
+
 	orphan bool // since the last request, a response came whose request is not known
 
 	body   bodyReader
@@ -84,6 +86,7 @@ type reader struct {
 
 func (r *reader) begin(d *ntpac.Dialog, emit ntpac.Emitter) {
 	r.d, r.emit = d, emit
+	r.answered = 0
 	r.pipelined, r.orphan, r.midstream = false, false, !d.Up.HeadKnown() || !d.Down.HeadKnown()
 	r.lost, r.hole, r.done, r.begun, r.whole = [2]bool{}, [2]bool{}, [2]bool{}, [2]bool{}, [2]bool{true, true}
 }
@@ -245,6 +248,7 @@ func (r *reader) openTail(s *ntpac.Stream) (*message, bool) {
 func (r *reader) astray(s *ntpac.Stream) (*message, bool) {
 	if last := r.newest(); s.Dir == ntpac.Up && last != nil && last.method == "CONNECT" {
 		r.done[ntpac.Up] = true // a tunnel, whose answer is not to be seen
+		r.tunnel()
 		return nil, false
 	}
 	m := r.message(s)
@@ -345,6 +349,10 @@ func (r *reader) response(s *ntpac.Stream) {
 		r.responseBody(s, m, req)
 	}
 	r.answer(req, m, sure)
+	r.answered = s.Off()
+	if r.done[ntpac.Up] {
+		r.tunnel()
+	}
 }
 
 func (r *reader) responseBody(s *ntpac.Stream, m, req *message) {

@@ -27,10 +27,26 @@ func (*Snooper) Info() ntpac.SnooperInfo {
 // Snoop reads the hellos of both directions. It does not go behind them, so that long connections cost
 // no more than short ones.
 func (*Snooper) Snoop(_ context.Context, d *ntpac.Dialog, emit ntpac.Emitter) error {
-	for _, a := range tlshello.ReadConversation(d, 0, 0) {
+	for _, a := range tlshello.ReadConversation(d, begin(d.Up), begin(d.Down)) {
 		emit.Emit(a)
 	}
 	return nil
+}
+
+// begin is where TLS begins in a direction: at its first byte, or with a hello behind the opening words
+// of another protocol.
+func begin(s *ntpac.Stream) int64 {
+	for s.MoveTo(0); !s.EOF() && s.Off() < ntpac.HeadSize; s.Skip(ntpac.HeadSize) {
+		s.SkipGap()
+		b := s.Peek(ntpac.HeadSize)
+		if look(b) != other {
+			break
+		}
+		if at, _ := tlshello.FindHello(b); at >= 0 {
+			return s.Off() + int64(at)
+		}
+	}
+	return 0
 }
 
 // What the first bytes of a direction are.
@@ -44,7 +60,8 @@ const (
 	server       // a server's hello
 )
 
-// Probe is certain of a hello in either direction, and of two records in a row.
+// Probe is certain of a hello in either direction, and of two records in a row. Both hellos, each behind
+// other words, are TLS that begins later: after a STARTTLS, or through a proxy.
 func (*Snooper) Probe(h *ntpac.Head) (v ntpac.Verdict) {
 	if h.Proto != ntpac.TCP {
 		return v
@@ -56,16 +73,32 @@ func (*Snooper) Probe(h *ntpac.Head) (v ntpac.Verdict) {
 	case best == record:
 		v.Confidence = ntpac.Unsure
 	default:
-		return v
+		return later(h)
 	}
 	v.Swapped = up == server && down != server || down == client && up != client
 	return v
 }
 
+// later looks for both hellos behind the heads of the directions.
+func later(h *ntpac.Head) (v ntpac.Verdict) {
+	_, up := tlshello.FindHello(h.Data[ntpac.Up])
+	if up == 0 {
+		return v
+	}
+	_, down := tlshello.FindHello(h.Data[ntpac.Down])
+	if down == 0 || up == down {
+		return v
+	}
+	return ntpac.Verdict{Confidence: ntpac.Certain, Later: true, Swapped: up == tlshello.TypeServerHello}
+}
+
 // look says what a direction begins with.
 func look(b []byte) part {
-	if tlshello.ValidV2(b) {
+	switch {
+	case tlshello.ValidV2(b):
 		return client
+	case tlshello.ValidServerV2(b):
+		return server
 	}
 	if !tlshello.ValidRecord(b) {
 		return other
