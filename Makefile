@@ -13,7 +13,7 @@ FILE ?= testdata/tour.pcapng
 STORE ?= ntpac-store
 BIN := bin/ntpac
 
-.PHONY: all build run test check fmt vet staticcheck race fuzz-smoke fuzz cross accuracy truth laws bench clean
+.PHONY: all build run test check fmt vet staticcheck race fuzz-smoke fuzz cross accuracy truth laws bench bench-memory clean
 
 all: build
 
@@ -65,9 +65,15 @@ laws: build
 	$(GO) run ./e2e/laws -ntpac $(BIN) -genbench $(SHARED)/bench/genbench
 
 # CPU time and Gbit/s per core of every stage, as ratios to the record walk of the same file in the same run.
+# Without CAPTURE one of SIZE is generated.
 CAPTURE ?=
+SIZE ?= 1G
 bench: build
-	$(GO) run ./bench/stages -ntpac $(BIN) -capture "$(CAPTURE)" -genbench $(SHARED)/bench/genbench
+	$(GO) run ./bench/stages -ntpac $(BIN) -size $(SIZE) -genbench $(SHARED)/bench/genbench "$(CAPTURE)"
+
+# Peak memory of whole runs over captures of SIZE and of four times that.
+bench-memory: build
+	$(GO) run ./bench/stages -memory -ntpac $(BIN) -size $(SIZE) -genbench $(SHARED)/bench/genbench
 
 clean:
 	rm -rf bin ntpac-store

@@ -27,7 +27,7 @@ func decodeOps(ops []byte) []pcaptest.Frame {
 		k := c.TCP(ends[0], ends[1+o[0]>>1&1])
 		where := uint32(o[1])<<8 | uint32(o[2])
 		if o[7]&1 != 0 {
-			where += 0x60000000 + uint32(o[2])<<22
+			where += 0x20000000 + uint32(o[2]&3)<<29
 		}
 		seq, ack := 0xffffff00+where, 0xffff8000+uint32(o[4])<<8+uint32(o[5])
 		if dir == ntpac.Down {

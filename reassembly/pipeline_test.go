@@ -101,7 +101,7 @@ func (x *pipeline) each(t testing.TB, sources [][]pcaptest.Frame, f func(*ntpac.
 			}
 		}
 		for more := true; more; {
-			out := &ntpac.Batch{Packets: make([]ntpac.Packet, 0, x.batch)}
+			out := &ntpac.Batch{Packets: make([]ntpac.Packet, 0, min(x.batch, 1000))}
 			more = x.merger.Next(out)
 			if len(out.Packets) > 0 {
 				f(out)

@@ -30,6 +30,7 @@ type Loader interface {
 type Collector struct {
 	Sources   []ntpac.SourceID // of the merge group, by index
 	Reference bool             // payload is kept by reference: no chunks of the two sides
+	Hash      func() hash.Hash // of the streams; nil is SHA-256. Another one is for measuring
 	Budget    int64            // bytes of gathered payload; beyond it, quiet conversations are parked
 
 	out    Out
@@ -243,13 +244,20 @@ func (c *Collector) drop(b *[]byte) {
 	*b = nil
 }
 
+func (c *Collector) hash() hash.Hash {
+	if c.Hash != nil {
+		return c.Hash()
+	}
+	return sha256.New()
+}
+
 // sum hashes what of the current chunk was not hashed yet.
 func (c *Collector) sum(s *stream, stream uint8) {
 	if stream == ntpac.StreamHistory {
 		return
 	}
 	if s.sum == nil {
-		s.sum = sha256.New()
+		s.sum = c.hash()
 	}
 	s.sum.Write(s.buf[s.summed:])
 	s.summed = len(s.buf)
@@ -375,8 +383,12 @@ func (c *Collector) finalSum(s *stream) (sum ntpac.Hash) {
 	case s.sum != nil:
 		s.sum.Write(s.buf[s.summed:])
 		s.sum.Sum(sum[:0])
-	case len(s.buf) > 0:
+	case len(s.buf) > 0 && c.Hash == nil: // most streams: no state to make
 		sum = sha256.Sum256(s.buf)
+	case len(s.buf) > 0:
+		h := c.Hash()
+		h.Write(s.buf)
+		h.Sum(sum[:0])
 	}
 	return sum
 }
@@ -495,7 +507,7 @@ func (c *Collector) refill(g *gathered, stream uint8, conv *ntpac.Conversation, 
 		if k < s.n {
 			if stream != ntpac.StreamHistory {
 				if s.sum == nil {
-					s.sum = sha256.New()
+					s.sum = c.hash()
 				}
 				s.sum.Write(b)
 			}

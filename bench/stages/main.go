@@ -2,7 +2,11 @@
 // stage on one capture, as ratios to F1 (a walk over the record headers) and to other programs, all
 // in the same run.
 //
-//	go run ./bench/stages [-n 3] [-ntpac BIN] [-peers=false] [-check] [CAPTURE]
+//	go run ./bench/stages [-n 3] [-size 1G] [-ntpac BIN] [-peers=false] [-check] [CAPTURE]
+//	go run ./bench/stages -memory -ntpac BIN
+//
+// With -memory it measures only how much memory a whole run takes, over generated captures of -size and
+// of four times that.
 //
 // Without a capture it takes one of genbench's where its source is there, else one of the project's
 // own generator; both stay in bench/out. Every row is a process of its own. Times are user and
@@ -24,10 +28,10 @@ import (
 
 type options struct {
 	capture, ntpac, tmp, genbench, out string
-	n, procs                           int
+	n, procs, flows                    int
 	size                               traffic.Size
 	seed                               uint64
-	peers, check                       bool
+	peers, check, memory               bool
 }
 
 func main() {
@@ -39,16 +43,21 @@ func main() {
 	flag.StringVar(&o.out, "out", "bench/out", "folder for generated captures")
 	flag.IntVar(&o.n, "n", 3, "best of so many runs; tshark and tcpflow run once")
 	flag.IntVar(&o.procs, "procs", 1, "GOMAXPROCS of the rows")
+	flag.IntVar(&o.flows, "flows", 1_000_000, "how many conversations are open at once where their memory is measured")
 	flag.Var(&o.size, "size", "size of a generated capture")
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of a generated capture")
 	flag.BoolVar(&o.peers, "peers", true, "measure the other programs too")
+	flag.BoolVar(&o.memory, "memory", false, "measure peak memory of whole runs only")
 	flag.BoolVar(&o.check, "check", false, "fail where a gate is missed")
 	flag.Parse()
 	o.capture = flag.Arg(0)
 	err := error(nil)
-	if *name != "" {
+	switch {
+	case *name != "":
 		err = worker(&o, *name, os.Stdout)
-	} else {
+	case o.memory:
+		err = memory(context.Background(), &o, os.Stdout)
+	default:
 		err = run(context.Background(), &o, os.Stdout)
 	}
 	if err != nil {
@@ -83,6 +92,10 @@ func run(ctx context.Context, o *options, out io.Writer) error {
 		}
 	}
 	t.print(out)
+	if err := t.measureExtra(ctx, o); err != nil {
+		return err
+	}
+	t.printChecks(out)
 	if missed := t.missed(); o.check && missed > 0 {
 		return fmt.Errorf("%d gates missed", missed)
 	}
@@ -92,7 +105,7 @@ func run(ctx context.Context, o *options, out io.Writer) error {
 // measure fills the rows of the stages, and that of SHA-256, whose bytes are its own.
 func (t *table) measure(ctx context.Context, o *options) error {
 	for _, s := range stages(o) {
-		r := row{name: s.Name, gate: s.Gate, stretch: s.Stretch, absent: s.Run == nil, child: s.Child}
+		r := row{name: s.Name, gate: s.Gate, stretch: s.Stretch, perPacket: s.PerPacket, absent: s.Run == nil, child: s.Child}
 		if !r.absent {
 			var err error
 			if r.cost, err = inChild(ctx, o, s.Name); err != nil {
@@ -163,7 +176,7 @@ func (o *options) runGenbench(ctx context.Context, file string) error {
 	if text, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("building genbench: %w: %s", err, text)
 	}
-	return command(bin, "-size", o.size.String(), "-seed", fmt.Sprint(o.seed), "-truth", "-", "-o", file)
+	return command(o.procs, bin, "-size", o.size.String(), "-seed", fmt.Sprint(o.seed), "-truth", "-", "-o", file)
 }
 
 func (o *options) runOwn(file string) error {

@@ -17,24 +17,25 @@ import (
 type cost struct {
 	CPU     time.Duration `json:"cpu"` // user and system, of all threads and children
 	Wall    time.Duration `json:"wall"`
-	Mallocs uint64        `json:"mallocs"` // heap allocations
+	Mallocs uint64        `json:"mallocs"` // heap allocations in steady state
+	Steady  int64         `json:"steady"`  // the packets of that time
 	Peak    int64         `json:"peak"`    // most memory held, bytes: of the process or of a child
 	Bytes   int64         `json:"bytes"`   // payload that came out
 	Packets int64         `json:"packets"` // F1 counts them
 }
 
-// measure runs f n times and gives the costs of the one that took least CPU time.
-func measure(n int, f func() (int64, error)) (best cost, err error) {
+// measure runs f n times on a capture and gives the costs of the one that took least CPU time.
+func measure(n int, file string, f func(p *pass) (int64, error)) (best cost, err error) {
 	for i := range max(n, 1) {
 		runtime.GC()
 		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
+		p := &pass{file: file, warm: func() { runtime.ReadMemStats(&before) }}
 		cpu, start := cpuTime(), time.Now()
-		bytes, err := f()
+		bytes, err := f(p)
 		if err != nil {
 			return best, err
 		}
-		c := cost{CPU: cpuTime() - cpu, Wall: time.Since(start), Bytes: bytes}
+		c := cost{CPU: cpuTime() - cpu, Wall: time.Since(start), Bytes: bytes, Steady: p.packets}
 		runtime.ReadMemStats(&after)
 		c.Mallocs = after.Mallocs - before.Mallocs
 		if i == 0 || c.CPU < best.CPU {
@@ -52,9 +53,8 @@ func worker(o *options, name string, out io.Writer) error {
 		return err
 	}
 	var packets int64
-	c, err := measure(o.n, func() (int64, error) {
-		bytes, p, err := f()
-		packets = p
+	c, err := measure(o.n, o.capture, func(p *pass) (bytes int64, err error) {
+		bytes, packets, err = f(p)
 		return bytes, err
 	})
 	if err != nil {
@@ -65,21 +65,21 @@ func worker(o *options, name string, out io.Writer) error {
 }
 
 // find gives what a worker of this name does.
-func (o *options) find(name string) (func() (bytes, packets int64, err error), error) {
-	if name == f1Name {
+func (o *options) find(name string) (func(p *pass) (bytes, packets int64, err error), error) {
+	switch name {
+	case f1Name:
 		walk, err := newWalk(o.capture)
 		if err != nil {
 			return nil, err
 		}
-		return func() (int64, int64, error) { return 0, walk(), nil }, nil
-	}
-	if name == sumName {
+		return func(*pass) (int64, int64, error) { return 0, walk(), nil }, nil
+	case sumName:
 		return hashing, nil
 	}
-	for _, s := range stages(o) {
+	for _, s := range append(stages(o), extra(o)...) {
 		if s.Name == name && s.Run != nil {
-			return func() (int64, int64, error) {
-				bytes, err := s.Run(o.capture)
+			return func(p *pass) (int64, int64, error) {
+				bytes, err := s.Run(p)
 				return bytes, 0, err
 			}, nil
 		}
@@ -93,7 +93,7 @@ func inChild(ctx context.Context, o *options, name string) (c cost, err error) {
 	if err != nil {
 		return c, err
 	}
-	cmd := exec.CommandContext(ctx, self, "-worker", name, "-n", strconv.Itoa(o.n), "-ntpac", o.ntpac, "-tmp", o.tmp, o.capture)
+	cmd := exec.CommandContext(ctx, self, "-worker", name, "-n", strconv.Itoa(o.n), "-ntpac", o.ntpac, "-tmp", o.tmp, "-flows", strconv.Itoa(o.flows), o.capture)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(o.procs))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
@@ -103,9 +103,11 @@ func inChild(ctx context.Context, o *options, name string) (c cost, err error) {
 	return c, json.Unmarshal(out, &c)
 }
 
-// command runs a program to its end; what it says is shown only when it fails.
-func command(name string, args ...string) error {
-	out, err := exec.Command(name, args...).CombinedOutput()
+// command runs a program to its end on so many processors; what it says is shown only when it fails.
+func command(procs int, name string, args ...string) error {
+	cmd := exec.Command(name, args...)
+	cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(procs))
+	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == 3 { // done, though the capture is damaged
 		return nil

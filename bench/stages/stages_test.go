@@ -44,7 +44,7 @@ func TestRun(t *testing.T) {
 	t.Setenv(workerEnv, "1")
 	t.Setenv("GORACE", "atexit_sleep_ms=0") // else each worker waits a second at its end
 	path, _ := sample(t)
-	o := &options{capture: path, n: 1, procs: 1, tmp: t.TempDir()}
+	o := &options{capture: path, n: 1, procs: 1, flows: 2000, tmp: t.TempDir()}
 	var out bytes.Buffer
 	if err := run(context.Background(), o, &out); err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func TestWalks(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	tb := &table{size: 1e9, packets: 1000, f1: 100 * time.Millisecond}
-	tb.add(row{name: "fast", cost: cost{CPU: 80 * time.Millisecond, Mallocs: 10}, gate: 0.8, stretch: 1.2})
+	tb.add(row{name: "fast", cost: cost{CPU: 80 * time.Millisecond, Mallocs: 10, Steady: 1000}, gate: 0.8, stretch: 1.2})
 	tb.add(row{name: "slow", cost: cost{CPU: time.Second}, gate: 0.4, stretch: 0.5})
 	tb.add(row{name: "gone", absent: true, gate: 1})
 	tb.add(row{name: gopacket, cost: cost{CPU: 800 * time.Millisecond}})

@@ -11,11 +11,12 @@ type row struct {
 	name          string
 	cost          cost
 	gate, stretch float64
-	size          int64 // bytes worked through, where not the capture's
-	absent        bool  // not measured
-	peer          bool  // another program
-	mapped        bool  // its memory is the mapped file
-	child         bool  // a child did the work: heap allocations were not seen
+	perPacket     float64 // allocations per packet that are allowed; -1 for any number
+	size          int64   // bytes worked through, where not the capture's
+	absent        bool    // not measured
+	peer          bool    // another program
+	mapped        bool    // its memory is the mapped file
+	child         bool    // a child did the work: heap allocations were not seen
 }
 
 // table holds all measurements of a run.
@@ -23,6 +24,7 @@ type table struct {
 	size, packets int64
 	f1            time.Duration
 	rows          []row
+	checks        []check
 }
 
 func (t *table) add(r row) {
@@ -50,10 +52,18 @@ func (t *table) over(r *row, name string) float64 {
 	return 0
 }
 
+// allocs are the heap allocations per packet in steady state.
+func (r *row) allocs() float64 { return float64(r.cost.Mallocs) / float64(max(r.cost.Steady, 1)) }
+
 // missed counts the gates that were not reached.
 func (t *table) missed() (n int) {
 	for i := range t.rows {
 		if r := &t.rows[i]; !r.absent && t.ratio(r) < r.gate {
+			n++
+		}
+	}
+	for i := range t.checks {
+		if !t.checks[i].ok() {
 			n++
 		}
 	}
@@ -75,7 +85,7 @@ func (t *table) verdict(r *row) string {
 
 // print writes the table, in Markdown.
 func (t *table) print(w io.Writer) {
-	fmt.Fprintln(w, "| stage | CPU s | Gbit/s per core | x F1 | gate | reached | x gopacket | x tcpflow | x tshark | allocs/packet | peak MB |")
+	fmt.Fprintln(w, "| stage | CPU s | Gbit/s per core | x F1 | gate | reached | x gopacket | x tcpflow | x tshark | allocs/packet (steady) | peak MB |")
 	fmt.Fprintln(w, "| --- | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: |")
 	for i := range t.rows {
 		r := &t.rows[i]
@@ -84,8 +94,8 @@ func (t *table) print(w io.Writer) {
 			continue
 		}
 		allocs, peak := "", fmt.Sprintf("%.0f", float64(r.cost.Peak)/1e6)
-		if r.gate != 0 && !r.child && t.packets > 0 {
-			allocs = fmt.Sprintf("%.4f", float64(r.cost.Mallocs)/float64(t.packets))
+		if r.gate != 0 && !r.child {
+			allocs = fmt.Sprintf("%.4f", r.allocs())
 		}
 		if r.mapped {
 			peak = ""

@@ -160,6 +160,7 @@ type HTTP struct {
 	Host         string `json:"host"`
 	URI          string `json:"uri"`
 	Status       Number `json:"status"`
+	Interim      []int  `json:"interim"` // 1xx responses before it
 	RequestBody  *Body  `json:"request_body"`
 	ResponseBody *Body  `json:"response_body"`
 }
