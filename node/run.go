@@ -211,12 +211,8 @@ func (r *localRun) end(ctx context.Context, sum *Summary) error {
 // finish writes what is known of the sources only at their end, and fills the summary.
 func (r *localRun) finish(ctx context.Context, sum *Summary) error {
 	for _, s := range r.sources {
-		if s.hash != nil && s.whole() {
-			<-s.hash.done
-			s.info.SHA256 = s.hash.sum
-			s.info.Done = true
-		} else if s.err == nil {
-			s.info = s.begun
+		if err := s.finish(); err != nil {
+			return err
 		}
 		sum.Sources = append(sum.Sources, s.info)
 	}

@@ -27,6 +27,7 @@ type source struct {
 	info  ntpac.SourceInfo // and at its end; set before mail is closed
 	first ntpac.Time       // of its first packet, found by a look before the run
 	empty bool
+	used  bool // everything that was read went through the balancer
 
 	drain   context.Context              // ends when no more shall be read
 	reading atomic.Pointer[capture.File] // for progress
@@ -98,6 +99,29 @@ func (s *source) run(ctx context.Context) error {
 			return nil // the dispatcher reports what went wrong: what was read before stays
 		}
 	}
+}
+
+// finish completes what is known of the source when its actors have ended. Only one whose every packet
+// was taken in is done.
+func (s *source) finish() error {
+	switch {
+	case s.used:
+		<-s.hash.done
+		s.info.SHA256, s.info.Done = s.hash.sum, true
+	case s.empty && s.file == nil: // it was never opened for the merge
+		sum, err := capture.Sum(s.name)
+		if err != nil {
+			return err
+		}
+		s.info = s.begun
+		s.info.SHA256, s.info.Done = sum, true
+	default:
+		if s.err == nil {
+			s.info = s.begun
+		}
+		s.info.Done = false
+	}
+	return nil
 }
 
 // hasher computes the SHA-256 of a source beside its reading: it costs as much as all of the reading,

@@ -46,7 +46,8 @@ type writer struct {
 	bufs    *store.Buffers
 	prog    *Progress
 	expects *expectIndex
-	eager   atomic.Bool // nothing big is to come: commit what there is
+	reread  map[ntpac.ConversationID]bool // conversations that were announced after they had been read
+	eager   atomic.Bool                   // nothing big is to come: commit what there is
 
 	c     ntpac.Commit
 	tasks []*task
@@ -64,7 +65,7 @@ const (
 )
 
 func (w *writer) run(ctx context.Context) error {
-	w.c.Case = w.cs
+	w.c.Case, w.reread = w.cs, map[ntpac.ConversationID]bool{}
 	timer := time.NewTimer(commitDelay)
 	timer.Stop()
 	for {
@@ -75,7 +76,7 @@ func (w *writer) run(ctx context.Context) error {
 		select {
 		case d, ok := <-w.mail.C():
 			if !ok {
-				return w.commit(ctx)
+				return w.end(ctx)
 			}
 			if w.rows == 0 {
 				timer.Reset(commitDelay)
@@ -159,7 +160,11 @@ func (w *writer) commit(ctx context.Context) error {
 // that are stored later find the expectation themselves.
 func (w *writer) announce(ctx context.Context, gens []*ntpac.Generation) error {
 	for _, g := range gens {
-		w.prog.artifacts(g.Artifacts)
+		if !w.reread[g.Conversation] {
+			w.prog.artifacts(g.Artifacts)
+		}
+	}
+	for _, g := range gens {
 		for i := range g.Expectations {
 			e := &g.Expectations[i]
 			w.expects.add(e)
@@ -181,13 +186,35 @@ func (w *writer) announce(ctx context.Context, gens []*ntpac.Generation) error {
 	return nil
 }
 
-// recount takes what was found in a conversation out of the counters: it is about to be read again.
+// recount takes what was found in a conversation out of the counters: it is about to be read again, and
+// counts at the end with what is visible then.
 func (w *writer) recount(ctx context.Context, c *ntpac.Conversation) error {
-	for a, err := range w.st.Artifacts(ctx, &ntpac.Query{Case: w.cs, IDs: []ntpac.ConversationID{c.ID}}) {
+	if w.reread[c.ID] {
+		return nil
+	}
+	w.reread[c.ID] = true
+	return w.countVisible(ctx, c.ID, -1)
+}
+
+func (w *writer) countVisible(ctx context.Context, id ntpac.ConversationID, n int64) error {
+	for a, err := range w.st.Artifacts(ctx, &ntpac.Query{Case: w.cs, IDs: []ntpac.ConversationID{id}}) {
 		if err != nil {
 			return err
 		}
-		w.prog.count(a.Type, -1)
+		w.prog.count(a.Type, n)
+	}
+	return nil
+}
+
+// end makes the last commit and completes the counters.
+func (w *writer) end(ctx context.Context) error {
+	if err := w.commit(ctx); err != nil {
+		return err
+	}
+	for id := range w.reread {
+		if err := w.countVisible(ctx, id, 1); err != nil {
+			return err
+		}
 	}
 	return nil
 }
