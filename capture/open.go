@@ -27,6 +27,7 @@ type Options struct {
 	Index     uint16    // the source's place in its merge group
 	BlockSize int       // bytes read at a time; default DefaultBlockSize
 	Stdin     io.Reader // what "-" reads; default os.Stdin
+	In        io.Reader // read instead of opening the name: a pipe that is open already
 
 	// Hash computes the SHA-256 of the file while reading, for SourceInfo. It costs the reading
 	// goroutine more than everything else it does.
@@ -107,6 +108,9 @@ func Open(ctx context.Context, name string, opt Options) (*File, error) {
 
 // input opens the file itself.
 func (f *File) input(name string) (io.Reader, error) {
+	if f.opt.In != nil {
+		return f.opt.In, nil
+	}
 	if name == "-" {
 		if f.opt.Stdin == nil {
 			return os.Stdin, nil

@@ -122,12 +122,12 @@ func (r *localRun) run(ctx context.Context) (*Summary, error) {
 	if err := r.commitSources(ctx, r.infos()); err != nil {
 		return nil, err
 	}
-	r.build(sys)
+	src := OpenSources(r.infos(), false)
+	defer src.Close()
+	r.build(sys, src)
 	r.w.expects.any = len(before) > 0 // earlier runs may have announced what this one brings
 	sys.Spawn("writer", actor.Escalate, r.w.run)
 	if r.w.snoop != nil {
-		src := OpenSources(r.infos(), false)
-		defer src.Close()
 		turns := newTurns()
 		for i := range r.o.Workers {
 			s := &snooper{turns: turns, mail: r.w.snoop, w: r.w, reg: r.reg, rule: r.o.Select, expects: r.w.expects,
@@ -155,7 +155,7 @@ func (r *localRun) infos() (is []ntpac.SourceInfo) {
 }
 
 // build makes the actors and joins their mailboxes.
-func (r *localRun) build(sys *actor.System) {
+func (r *localRun) build(sys *actor.System, src *Sources) {
 	n := r.o.Workers
 	r.stats = make(chan reassembly.Stats, n)
 	r.w = &writer{st: r.st, cs: r.o.Case, mail: actor.NewMailbox[delivery](64), credit: actor.NewCredit(r.o.MaxMemory / 8), bufs: &r.bufs, prog: r.prog,
@@ -170,7 +170,7 @@ func (r *localRun) build(sys *actor.System) {
 		prog: r.prog, drain: r.drain}
 	cfg := reassembly.Config{Case: r.o.Case, Window: r.o.Window, Checksums: r.o.Checksums, KeyVLAN: r.o.KeyVLAN}
 	for range n {
-		s := &shard{mail: actor.NewMailbox[*ntpac.Batch](8), w: r.w, stats: r.stats}
+		s := &shard{mail: actor.NewMailbox[*ntpac.Batch](8), w: r.w, stats: r.stats, src: src}
 		s.col = store.NewCollector(s, &shardLoader{s}, &r.bufs)
 		s.col.Reference = r.o.Reference
 		s.col.Budget = r.o.MaxMemory / 2 / int64(n)

@@ -14,7 +14,7 @@ type half struct {
 	high    int64      // the end of the highest byte seen
 	acked   int64      // the peer has acknowledged everything below; with sawAck the bare number
 	fin     int64      // where FIN says that the stream ends, -1 while unknown
-	gapDue  ntpac.Time // when the hole at next becomes final, 0 for none
+	gapDue  ntpac.Time // when holes become final, 0 for none
 	packets uint64
 	base    uint32 // sequence number of offset 0
 	segs    uint32 // out-of-order segments, a ring by offset: handle of the last, 0 for none
@@ -79,6 +79,7 @@ const (
 // extra is what only some flows need.
 type extra struct {
 	ackedAt [2]ntpac.Time // when half.acked ran ahead of what was captured
+	due     [2]int64      // with gapDue: what becomes final then lies below
 	dups    [2]uint64
 	missing [2]int64
 	overlap [2]int64

@@ -117,7 +117,6 @@ func (r *Reassembler) rebase(f *flow, side ntpac.Side, by int64) {
 	for h.segs != 0 && r.segs.first(h).off < 0 {
 		if s := r.segs.first(h); s.end > 0 {
 			n := min(int(-s.off), len(s.data))
-			r.segs.held -= int64(n)
 			s.data, s.off = s.data[:copy(s.data, s.data[n:])], 0
 			break
 		}

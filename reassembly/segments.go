@@ -10,58 +10,93 @@ type segment struct {
 	next     uint32
 }
 
-// segmentPool keeps segments in one slab. The segments of a direction are a ring ordered by offset, held
-// by its last one: both ends are at hand. Handle 0 is none.
+// segmentPool keeps segments in one slab, the free ones by the size of their buffers. The segments of a
+// direction are a ring ordered by offset, held by its last one: both ends are at hand. Handle 0 is none.
 type segmentPool struct {
 	slab []segment
-	free uint32
-	held int64 // bytes in segments
-	kept int64 // bytes of buffers of free segments
+	free [len(segmentSizes) + 1]uint32 // by class; the last for those without a buffer
+	held int64                         // bytes of memory in segments that wait
+	kept int64                         // and in free ones
 }
+
+// segmentSizes are the sizes of buffers: for keystrokes, small messages, full segments on Ethernet, jumbo
+// frames, and what segmentation offload hands to a capture.
+var segmentSizes = [...]int{64, 512, 1536, 9216, 65536}
+
+// segmentCost is the memory of a segment beside its buffer.
+const segmentCost = 48
+
+// keepAll is what free segments keep of their buffers in all.
+const keepAll = 64 << 20
 
 func (p *segmentPool) at(h uint32) *segment { return &p.slab[h] }
 
-// first gives the segment that follows next, which must have one.
+// first gives the first of a direction's segments, of which there must be some.
 func (p *segmentPool) first(h *half) *segment { return p.at(p.at(h.segs).next) }
 
-// What free segments keep of their buffers: each, and all together.
-const (
-	keepCap = 4096
-	keepAll = 64 << 20
-)
+// sizeClass is the class of buffers for n bytes.
+func sizeClass(n int) int {
+	for k, size := range segmentSizes {
+		if n <= size {
+			return k
+		}
+	}
+	return len(segmentSizes)
+}
 
 // take makes a segment with a copy of data.
 func (p *segmentPool) take(off, end int64, data []byte) uint32 {
-	h := p.free
+	bare := len(segmentSizes)
+	k := bare
+	if len(data) > 0 {
+		k = sizeClass(len(data))
+	}
+	h := p.free[k]
 	if h == 0 {
-		if len(p.slab) == 0 {
-			p.slab = make([]segment, 1, 64)
+		h = p.free[bare]
+		if h != 0 {
+			p.free[bare] = p.slab[h].next
+		} else {
+			h = p.more()
 		}
-		p.slab = append(p.slab, segment{})
-		h = uint32(len(p.slab) - 1)
 	} else {
-		p.free = p.slab[h].next
+		p.free[k] = p.slab[h].next
 		p.kept -= int64(cap(p.slab[h].data))
 	}
 	s := &p.slab[h]
 	s.off, s.end, s.next = off, end, h
 	if cap(s.data) < len(data) {
-		s.data = make([]byte, 0, (len(data)+255)&^255)
+		n := len(data)
+		if k < bare {
+			n = segmentSizes[k]
+		}
+		s.data = make([]byte, 0, n)
 	}
 	s.data = append(s.data[:0], data...)
-	p.held += int64(len(data))
+	p.held += int64(cap(s.data)) + segmentCost
 	return h
+}
+
+func (p *segmentPool) more() uint32 {
+	if len(p.slab) == 0 {
+		p.slab = make([]segment, 1, 64)
+	}
+	p.slab = append(p.slab, segment{})
+	return uint32(len(p.slab) - 1)
 }
 
 func (p *segmentPool) give(h uint32) {
 	s := &p.slab[h]
-	p.held -= int64(len(s.data))
-	if cap(s.data) > keepCap || p.kept > keepAll {
-		s.data = nil
+	p.held -= int64(cap(s.data)) + segmentCost
+	k := len(segmentSizes)
+	if n := cap(s.data); n > 0 {
+		if k = sizeClass(n); k == len(segmentSizes) || n != segmentSizes[k] || p.kept > keepAll {
+			s.data, k = nil, len(segmentSizes)
+		}
 	}
 	p.kept += int64(cap(s.data))
 	s.data = s.data[:0]
-	s.next, p.free = p.free, h
+	s.next, p.free[k] = p.free[k], h
 }
 
 // shift takes the first segment of a direction out; the caller gives it back.
@@ -167,23 +202,36 @@ func (r *Reassembler) giveUp(f *flow, side ntpac.Side, end int64, cause ntpac.Ga
 	r.stats.GapBytes += n
 }
 
-// arm has the hole at next given up when the window has passed since it was known to be acknowledged.
+// arm has the holes below what the peer has acknowledged given up when the window has passed since. While
+// it waits for some, it does not begin to wait for more: a hole waits for two windows at most, however
+// many there are.
 func (r *Reassembler) arm(f *flow, ix uint32, side ntpac.Side) {
 	h := &f.half[side]
-	if h.gapDue = 0; h.acked > h.next && h.packets > 0 && h.state&(haveBase|holding) == haveBase {
-		h.gapDue = r.extras.of(f).ackedAt[side] + r.cfg.Window
+	if h.gapDue != 0 {
+		if h.next < r.extras.of(f).due[side] {
+			return
+		}
+		h.gapDue = 0
+	}
+	if h.acked > h.next && h.packets > 0 && h.state&(haveBase|holding) == haveBase {
+		x := r.extras.of(f)
+		h.gapDue, x.due[side] = x.ackedAt[side]+r.cfg.Window, h.acked
 		r.wait(f, ix, h.gapDue)
 	}
 }
 
-// skip gives up the hole at the head of a side as far as the peer has acknowledged it, and goes on
-// with what was held behind it.
+// skip gives up the holes of a side that have become due, and goes on with what was held behind them.
 func (r *Reassembler) skip(f *flow, ix uint32, side ntpac.Side) {
 	h := &f.half[side]
-	was := h.next
-	r.giveUp(f, side, r.ackedHole(h), ntpac.GapAcked)
-	r.drain(f, side)
-	if h.gapDue = 0; h.next > was {
+	due := r.extras.of(f).due[side]
+	h.gapDue = 0
+	for progress := true; progress && h.next < due; {
+		was := h.next
+		r.giveUp(f, side, min(r.ackedHole(h), due), ntpac.GapAcked)
+		r.drain(f, side)
+		progress = h.next > was
+	}
+	if h.next >= due {
 		r.arm(f, ix, side)
 	}
 }

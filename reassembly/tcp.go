@@ -243,9 +243,7 @@ func (r *Reassembler) acknowledge(f *flow, ix uint32, side ntpac.Side, t *segmen
 	h.acked = a
 	if a > h.next {
 		r.extras.of(f).ackedAt[side] = t.now
-		if h.gapDue == 0 {
-			r.arm(f, ix, side)
-		}
+		r.arm(f, ix, side)
 	}
 }
 
@@ -329,10 +327,9 @@ func (r *Reassembler) order(f *flow, side ntpac.Side, off, end int64, data []byt
 // advanceSide lets go what has become next, and gives holes up where waiting on costs too much.
 func (r *Reassembler) advanceSide(f *flow, ix uint32, side ntpac.Side) {
 	h := &f.half[side]
-	if was := h.next; h.state&holding == 0 {
-		if r.drain(f, side); h.next > was || h.gapDue == 0 {
-			r.arm(f, ix, side)
-		}
+	if h.state&holding == 0 {
+		r.drain(f, side)
+		r.arm(f, ix, side)
 	}
 	for int(h.nsegs) > r.cfg.MaxOrder || r.segs.held > r.cfg.MaxHeld && h.segs != 0 {
 		r.limit(f, ix, side)

@@ -3,6 +3,7 @@ package store
 import (
 	"crypto/sha256"
 	"hash"
+	"slices"
 
 	"ntpac"
 	"ntpac/store/row"
@@ -20,18 +21,21 @@ type Out interface {
 // Loader reads back what a Collector gave out before.
 type Loader interface {
 	Conversation(id ntpac.ConversationID) (*ntpac.Conversation, error)
-	// Chunk reads a chunk that has n bytes in its latest version.
+	// Chunk gives the raw bytes of a chunk that has n of them in its latest version, or the latest there is
+	// where n is below 0. A chunk that does not exist is empty.
 	Chunk(k ntpac.ChunkKey, n int) ([]byte, error)
 }
 
 // Collector turns the sealed ranges that a reassembler emits into chunks and rows: it gathers each
 // stream into 256 KiB chunks, hashes and packs them, and encodes histories. It has the methods of a
-// reassembler's sink. Use by one goroutine.
+// reassembler's sink. A chunk may be given out several times, each time longer: always whole, under one
+// key. Use by one goroutine.
 type Collector struct {
 	Sources   []ntpac.SourceID // of the merge group, by index
 	Reference bool             // payload is kept by reference: no chunks of the two sides
-	Hash      func() hash.Hash // of the streams; nil is SHA-256. Another one is for measuring
 	Budget    int64            // bytes of gathered payload; beyond it, quiet conversations are parked
+	Parked    uint64           // partial chunks that were written early to keep within the budget
+	Hash      func() hash.Hash // of the streams; nil is SHA-256. Another one is for measuring
 
 	out    Out
 	load   Loader
@@ -39,46 +43,65 @@ type Collector struct {
 	slabs  [][]gathered
 	free   []uint32
 	n      uint32
-	limit  int64 // park again when this much is held
 	held   int64 // bytes in buffers
+	parkAt int64 // above Budget: parking is tried when held is above it, too
 	hand   uint32
-	Parked uint64 // partial chunks that were written early to keep within the budget
+	event  []byte
+	old    oldChunk
+	err    error
 }
 
 // gathered is one open conversation.
 type gathered struct {
 	id      ntpac.ConversationID
-	known   bool // id is set
-	used    bool
-	touched bool // since the parking hand last passed
 	stream  [3]stream
 	hs      ntpac.HistoryState
-	srcs    []uint16 // group indexes of its sources
-	blind   bool     // bytes that were asked for were not known any more
-	pending []ntpac.Chunk
+	srcs    []uint16 // group indexes of its sources, by the index that its history uses
+	few     [2]uint16
+	pending []ntpac.Chunk // full chunks that wait for the id
+	known   bool          // id is set
+	blind   bool          // bytes were asked for that are not known any more
+	used    bool
+	touched bool // since the parking hand last passed
 }
 
 // stream gathers one stream's current chunk.
 type stream struct {
-	buf       []byte // captured bytes of chunk n
-	prev      []byte // and of the chunk before, while it may be asked for
-	n         int64  // which chunk
-	hole      int64  // missing positions in it
-	prevN     int64  // which chunk prev is
-	end       int64  // stream position behind what was given
+	buf    []byte // captured bytes of chunk n
+	n      int64
+	end    int64 // stream position behind what was given
+	more   *more
+	summed int32 // bytes of buf that more.sum has
+	parked bool  // buf is in the store
+	stored bool  // a chunk of it was given out: it is no longer inline
+	passed bool  // a chunk was left behind: buf is not all of the stream
+}
+
+// more is what only some streams need.
+type more struct {
 	sum       hash.Hash
-	summed    int // bytes of buf that sum has
 	gaps      []ntpac.Gap
 	conflicts []ntpac.Conflict
-	chunked   bool // a chunk was given out: no longer inline
-	parked    bool // buf is in the store,
-	inStore   int  // with so many bytes
+	altBytes  int64
+	altLost   bool   // alternatives were given up
+	prev      []byte // the chunk before the current one, while it may be asked for
+	prevN     int64
+}
+
+// oldChunk is a chunk that was loaded to compare with it.
+type oldChunk struct {
+	key ntpac.ChunkKey
+	b   []byte
 }
 
 // NewCollector makes a Collector.
 func NewCollector(out Out, load Loader, bufs *Buffers) *Collector {
 	return &Collector{out: out, load: load, bufs: bufs, Budget: 128 << 20}
 }
+
+// Err is the first failure to read back what was given out. From then on no conversation is given out
+// any more, as it could be wrong.
+func (c *Collector) Err() error { return c.err }
 
 const gatheredSlab = 256
 
@@ -99,6 +122,7 @@ func (c *Collector) Open() uint32 {
 	}
 	g := c.at(h)
 	g.used, g.touched = true, true
+	g.srcs = g.few[:0]
 	return h
 }
 
@@ -119,24 +143,12 @@ func (c *Collector) Identify(h uint32, id ntpac.ConversationID) {
 // Event adds a packet to the history.
 func (c *Collector) Event(h uint32, e *ntpac.Event) {
 	g := c.at(h)
+	g.touched = true
 	v := *e
 	v.Source = g.source(e.Source)
+	c.event = g.hs.Append(c.event[:0], &v)
 	s := &g.stream[ntpac.StreamHistory]
-	if s.parked {
-		c.unpark(g, ntpac.StreamHistory)
-	}
-	c.room(s, ntpac.MaxEvent)
-	was := len(s.buf)
-	s.buf = g.hs.Append(s.buf, &v)
-	s.end += int64(len(s.buf) - was)
-	if len(s.buf) >= ntpac.ChunkSize {
-		rest := c.bufs.Get(len(s.buf) - ntpac.ChunkSize + 256)
-		rest = append(rest, s.buf[ntpac.ChunkSize:]...)
-		c.held += int64(cap(rest))
-		s.buf = s.buf[:ntpac.ChunkSize]
-		c.full(g, ntpac.StreamHistory)
-		s.buf = rest
-	}
+	c.add(g, ntpac.StreamHistory, s.end, c.event)
 }
 
 func (g *gathered) source(group uint16) uint16 {
@@ -149,50 +161,43 @@ func (g *gathered) source(group uint16) uint16 {
 	return uint16(len(g.srcs) - 1)
 }
 
-// room makes place for n more bytes in the buffer of a stream.
-func (c *Collector) room(s *stream, n int) {
-	if cap(s.buf)-len(s.buf) >= n {
-		return
-	}
-	n += len(s.buf)
-	if s.chunked { // a stream that has filled one chunk will mostly fill the next one too
-		n = max(n, min(ntpac.ChunkSize, 4*n))
-	}
-	b := c.bufs.Get(n)
-	b = append(b, s.buf...)
-	c.held += int64(cap(b)) - int64(cap(s.buf))
-	c.bufs.Put(s.buf)
-	s.buf = b
-}
-
 // Data gathers the next bytes of a side.
 func (c *Collector) Data(h uint32, side ntpac.Side, off int64, b []byte) {
-	if c.held > max(c.limit, c.Budget) {
-		c.park()
-	}
 	g := c.at(h)
 	g.touched = true
-	s := &g.stream[side]
+	c.add(g, uint8(side), off, b)
+}
+
+// add gathers bytes of a stream, which lie at off, chunk by chunk.
+func (c *Collector) add(g *gathered, stream uint8, off int64, b []byte) {
+	s := &g.stream[stream]
 	for len(b) > 0 {
 		if k := off / ntpac.ChunkSize; k != s.n {
-			c.full(g, uint8(side))
-			s.n, s.hole = k, off-k*ntpac.ChunkSize // only what a gap jumped over
+			c.next(g, stream, k)
 		}
-		n := min(int64(len(b)), (s.n+1)*ntpac.ChunkSize-off)
-		if s.parked && c.Reference {
-			s.sum.Write(b[:n]) // the rest of the chunk stays in the source
+		n := int(min(int64(len(b)), (s.n+1)*ntpac.ChunkSize-off))
+		if s.parked && c.Reference && stream != ntpac.StreamHistory {
+			s.more.sum.Write(b[:n]) // the rest of this chunk stays in the source alone
 		} else {
-			if s.parked {
-				c.unpark(g, uint8(side))
-			}
-			c.room(s, int(n))
-			s.buf = append(s.buf, b[:n]...)
-			if s.prev != nil && len(s.buf) > lookBack {
-				c.drop(&s.prev)
-			}
+			c.gather(g, stream, b[:n])
 		}
-		off, b = off+n, b[n:]
+		off, b = off+int64(n), b[n:]
 		s.end = off
+	}
+}
+
+// gather adds bytes to the current chunk.
+func (c *Collector) gather(g *gathered, stream uint8, b []byte) {
+	s := &g.stream[stream]
+	if s.parked {
+		c.unpark(g, stream)
+	}
+	if cap(s.buf)-len(s.buf) < len(b) {
+		c.room(s, len(b))
+	}
+	s.buf = append(s.buf, b...)
+	if s.more != nil && s.more.prev != nil && len(s.buf) > lookBack {
+		c.drop(&s.more.prev)
 	}
 }
 
@@ -200,42 +205,54 @@ func (c *Collector) Data(h uint32, side ntpac.Side, off int64, b []byte) {
 // with: a common receive window. What lies farther back is read from the store when it is asked for.
 const lookBack = 64 << 10
 
+// extra gives what only some streams need.
+func (s *stream) extra() *more {
+	if s.more == nil {
+		s.more = &more{}
+	}
+	return s.more
+}
+
+func (s *stream) gaps() []ntpac.Gap {
+	if s.more == nil {
+		return nil
+	}
+	return s.more.gaps
+}
+
 // Gap notes a missing range; ranges that touch and have one cause become one.
 func (c *Collector) Gap(h uint32, side ntpac.Side, gap ntpac.Gap) {
 	g := c.at(h)
+	g.touched = true
 	s := &g.stream[side]
-	if k := len(s.gaps) - 1; k >= 0 && s.gaps[k].Off+s.gaps[k].Len == gap.Off && s.gaps[k].Cause == gap.Cause {
-		s.gaps[k].Len += gap.Len
+	m := s.extra()
+	if k := len(m.gaps) - 1; k >= 0 && m.gaps[k].Off+m.gaps[k].Len == gap.Off && m.gaps[k].Cause == gap.Cause {
+		m.gaps[k].Len += gap.Len
 	} else {
-		s.gaps = append(s.gaps, gap)
+		m.gaps = append(m.gaps, gap)
 	}
-	end := gap.Off + gap.Len
-	if k := end / ntpac.ChunkSize; k != s.n {
-		c.full(g, uint8(side))
-		s.n, s.hole = k, end-max(gap.Off, k*ntpac.ChunkSize)
-	} else {
-		s.hole += gap.Len
+	s.end = gap.Off + gap.Len
+	if k := s.end / ntpac.ChunkSize; k != s.n {
+		c.next(g, uint8(side), k)
 	}
-	s.end = end
 }
 
-// full gives out the gathered chunk of a stream and starts an empty one after it.
-func (c *Collector) full(g *gathered, stream uint8) {
+// next gives out the gathered chunk of a stream and goes on with an empty one, number k.
+func (c *Collector) next(g *gathered, stream uint8, k int64) {
 	s := &g.stream[stream]
-	if s.parked {
-		s.buf, s.parked = nil, false
-	} else if len(s.buf) > 0 {
+	if !s.parked && len(s.buf) > 0 {
 		c.sum(s, stream)
 		c.give(g, stream)
 	}
-	c.drop(&s.prev)
-	s.prev, s.prevN = s.buf, s.n
-	if stream == ntpac.StreamHistory {
-		c.drop(&s.prev)
+	if stream == ntpac.StreamHistory || len(s.buf) == 0 {
+		c.drop(&s.buf)
+	} else {
+		m := s.extra()
+		c.drop(&m.prev)
+		m.prev, m.prevN = s.buf, s.n
 	}
-	s.buf, s.hole, s.summed = nil, 0, 0
-	s.n++
-	s.chunked = true
+	s.buf, s.summed, s.parked, s.passed = nil, 0, false, true
+	s.n = k
 }
 
 func (c *Collector) drop(b *[]byte) {
@@ -256,24 +273,29 @@ func (c *Collector) sum(s *stream, stream uint8) {
 	if stream == ntpac.StreamHistory {
 		return
 	}
-	if s.sum == nil {
-		s.sum = c.hash()
+	m := s.extra()
+	if m.sum == nil {
+		m.sum = c.hash()
 	}
-	s.sum.Write(s.buf[s.summed:])
-	s.summed = len(s.buf)
+	m.sum.Write(s.buf[s.summed:])
+	s.summed = int32(len(s.buf))
 }
 
 // give packs the current chunk and hands it out.
 func (c *Collector) give(g *gathered, stream uint8) {
+	s := &g.stream[stream]
 	if c.Reference && stream != ntpac.StreamHistory {
 		return
 	}
-	s := &g.stream[stream]
+	s.stored = true
 	k := ntpac.Chunk{Key: ntpac.ChunkKey{ID: g.id, Stream: stream, N: s.n}, RawLen: len(s.buf)}
 	k.Packed = row.Pack(c.bufs.Get(row.PackedMax(len(s.buf))), s.buf)
 	if !g.known {
 		g.pending = append(g.pending, k)
 		return
+	}
+	if c.old.key == k.Key {
+		c.old = oldChunk{}
 	}
 	c.out.Chunk(k)
 }
@@ -285,59 +307,84 @@ func (c *Collector) Given(h uint32, side ntpac.Side, off int64) (b []byte, hole 
 	if off >= s.end {
 		return nil, 0
 	}
-	half := ntpac.Half{End: s.end, Gaps: s.gaps}
-	for i := len(s.gaps) - 1; i >= 0 && s.gaps[i].Off+s.gaps[i].Len > off; i-- {
-		if s.gaps[i].Off <= off {
-			return nil, s.gaps[i].Off + s.gaps[i].Len - off
+	gaps := s.gaps()
+	i, _ := slices.BinarySearchFunc(gaps, off, func(g ntpac.Gap, off int64) int {
+		if g.Off+g.Len <= off {
+			return -1
 		}
+		return 1
+	})
+	run := s.end - off // to the next hole
+	if i < len(gaps) {
+		if gaps[i].Off <= off {
+			return nil, gaps[i].Off + gaps[i].Len - off
+		}
+		run = gaps[i].Off - off
 	}
 	k := off / ntpac.ChunkSize
 	lo := k * ntpac.ChunkSize
+	half := ntpac.Half{End: s.end, Gaps: gaps}
 	at := off - lo - half.MissingIn(lo, off-lo)
-	var chunk []byte
-	switch {
-	case k == s.n && !s.parked:
-		chunk = s.buf
-	case k == s.prevN && s.prev != nil:
-		chunk = s.prev
-	case g.known && !c.Reference:
-		n := ntpac.ChunkSize - half.MissingIn(lo, min(ntpac.ChunkSize, s.end-lo))
-		if k == s.n {
-			n = int64(s.inStore)
-		}
-		chunk, _ = c.load.Chunk(ntpac.ChunkKey{ID: g.id, Stream: uint8(side), N: k}, int(n))
-	}
+	chunk := c.given(g, uint8(side), k)
 	if at >= int64(len(chunk)) {
 		g.blind = true
 		return nil, 0
 	}
 	b = chunk[at:]
-	for i := range s.gaps { // a run ends at the next hole
-		if d := s.gaps[i].Off - off; d > 0 {
-			return b[:min(int64(len(b)), d)], 0
-		}
-	}
-	return b, 0
+	return b[:min(int64(len(b)), run)], 0
 }
 
-// maxConflicts bounds the alternatives that one side keeps.
-const maxConflicts = 4096
+// given finds a chunk that was gathered before: in memory, or in the store.
+func (c *Collector) given(g *gathered, stream uint8, k int64) []byte {
+	s := &g.stream[stream]
+	switch {
+	case k == s.n && !s.parked:
+		return s.buf
+	case s.more != nil && s.more.prev != nil && k == s.more.prevN:
+		return s.more.prev
+	case !g.known || c.Reference:
+		return nil
+	}
+	key := ntpac.ChunkKey{ID: g.id, Stream: stream, N: k}
+	if c.old.key != key {
+		n := int64(s.summed) // what was parked
+		if k != s.n {
+			half := ntpac.Half{End: s.end, Gaps: s.gaps()}
+			n = ntpac.ChunkSize - half.MissingIn(k*ntpac.ChunkSize, ntpac.ChunkSize)
+		}
+		b, err := c.load.Chunk(key, int(n))
+		if err != nil {
+			return nil
+		}
+		c.old = oldChunk{key, b}
+	}
+	return c.old.b
+}
+
+// Limits of the alternatives that one side keeps.
+const (
+	maxConflicts = 4096
+	maxAltBytes  = 4 << 20
+)
 
 // Conflict keeps an alternative.
 func (c *Collector) Conflict(h uint32, side ntpac.Side, k ntpac.Conflict) {
 	g := c.at(h)
-	s := &g.stream[side]
-	if len(s.conflicts) < maxConflicts {
-		k.Alt = append([]byte(nil), k.Alt...)
-		k.From = g.source(k.From)
-		s.conflicts = append(s.conflicts, k)
+	m := g.stream[side].extra()
+	if len(m.conflicts) >= maxConflicts || m.altBytes+int64(len(k.Alt)) > maxAltBytes {
+		m.altLost = true
+		return
 	}
+	m.altBytes += int64(len(k.Alt))
+	k.Alt = slices.Clone(k.Alt)
+	k.From = g.source(k.From)
+	m.conflicts = append(m.conflicts, k)
 }
 
-// Close completes a copy of the conversation's record and hands everything out.
-func (c *Collector) Close(h uint32, closed *ntpac.Conversation) {
-	conv := new(ntpac.Conversation)
-	*conv = *closed
+// Close completes the conversation's record and hands everything out.
+func (c *Collector) Close(h uint32, ended *ntpac.Conversation) {
+	own := *ended // the reassembler makes its next one in the same place
+	conv := &own
 	g := c.at(h)
 	c.Identify(h, conv.ID)
 	for _, i := range g.srcs {
@@ -348,20 +395,26 @@ func (c *Collector) Close(h uint32, closed *ntpac.Conversation) {
 	}
 	hist := &g.stream[ntpac.StreamHistory]
 	conv.HistLen = hist.end
-	size := len(hist.buf)
-	resident, inline := true, !hist.chunked && !hist.parked
+	size, resident, inline := 0, true, true
+	for i := range g.stream {
+		s := &g.stream[i]
+		resident = resident && !s.passed && !s.parked
+		if c.Reference && i < 2 {
+			continue
+		}
+		inline = inline && !s.stored && !s.passed
+		size += len(s.buf)
+	}
 	for i := range 2 {
 		s, half := &g.stream[i], &conv.Half[i]
-		half.Gaps, half.Conflicts = s.gaps, s.conflicts
-		if len(s.conflicts) == maxConflicts || g.blind {
-			conv.Flags |= ntpac.LimitHistory
-		}
 		half.SHA256 = c.finalSum(s)
-		resident = resident && !s.chunked && !s.parked
-		inline = inline && (!s.chunked && !s.parked || c.Reference)
-		if !c.Reference {
-			size += len(s.buf)
+		if m := s.more; m != nil {
+			half.Gaps, half.Conflicts = m.gaps, m.conflicts
+			g.blind = g.blind || m.altLost
 		}
+	}
+	if g.blind {
+		conv.Flags |= ntpac.LimitHistory
 	}
 	if inline = inline && size <= ntpac.InlineSize; inline {
 		conv.Inline = &ntpac.Inline{History: hist.buf}
@@ -375,14 +428,16 @@ func (c *Collector) Close(h uint32, closed *ntpac.Conversation) {
 			}
 		}
 	}
-	c.release(h, conv, resident && !hist.chunked && !hist.parked, inline)
+	c.release(h, conv, resident, inline)
 }
 
 func (c *Collector) finalSum(s *stream) (sum ntpac.Hash) {
 	switch {
-	case s.sum != nil:
-		s.sum.Write(s.buf[s.summed:])
-		s.sum.Sum(sum[:0])
+	case s.more != nil && s.more.sum != nil:
+		if !s.parked {
+			s.more.sum.Write(s.buf[s.summed:])
+		}
+		s.more.sum.Sum(sum[:0])
 	case len(s.buf) > 0 && c.Hash == nil: // most streams: no state to make
 		sum = sha256.Sum256(s.buf)
 	case len(s.buf) > 0:
@@ -398,136 +453,24 @@ func (c *Collector) release(h uint32, conv *ntpac.Conversation, resident, inline
 	g := c.at(h)
 	var mem *Resident
 	if resident || inline {
-		mem = &Resident{bufs: c.bufs}
-		for i := range 3 {
-			mem.stream[i] = g.stream[i].buf
-			mem.half[min(i, 1)] = &conv.Half[min(i, 1)]
-			c.held -= int64(cap(g.stream[i].buf))
-			g.stream[i].buf = nil
+		mem = &Resident{bufs: c.bufs, whole: resident, half: [2]*ntpac.Half{&conv.Half[0], &conv.Half[1]}}
+		for i := range g.stream {
+			s := &g.stream[i]
+			mem.stream[i] = s.buf
+			c.held -= int64(cap(s.buf))
+			s.buf = nil
 		}
-		mem.whole = resident
 	}
 	for i := range g.stream {
-		c.drop(&g.stream[i].buf)
-		c.drop(&g.stream[i].prev)
+		s := &g.stream[i]
+		c.drop(&s.buf)
+		if s.more != nil {
+			c.drop(&s.more.prev)
+		}
 	}
 	*g = gathered{}
 	c.free = append(c.free, h)
-	c.out.Conversation(conv, mem)
-}
-
-// parkMin is the least that is worth parking: smaller buffers stay, as they will go into the row.
-const parkMin = 8 << 10
-
-// park writes the partial chunks of conversations that have been quiet since the hand last passed.
-func (c *Collector) park() {
-	for steps := uint32(0); steps < 2*c.n && c.held > c.Budget*3/4; steps++ {
-		c.hand = (c.hand + 1) % c.n
-		g := c.at(c.hand)
-		if !g.used || !g.known {
-			continue
-		}
-		if g.touched {
-			g.touched = false
-			continue
-		}
-		for i := range uint8(2) {
-			s := &g.stream[i]
-			c.drop(&s.prev)
-			if len(s.buf) < parkMin || s.parked {
-				continue
-			}
-			c.sum(s, i)
-			c.give(g, i)
-			s.inStore = len(s.buf)
-			c.drop(&s.buf)
-			s.parked, s.summed = true, 0
-			c.Parked++
-		}
+	if c.err == nil {
+		c.out.Conversation(conv, mem)
 	}
-	c.limit = c.held + c.Budget/8 // where little can be parked, looking again at once is in vain
-}
-
-// unpark loads the partial chunk of a stream again.
-func (c *Collector) unpark(g *gathered, stream uint8) {
-	s := &g.stream[stream]
-	b, err := c.load.Chunk(ntpac.ChunkKey{ID: g.id, Stream: stream, N: s.n}, s.inStore)
-	if err != nil {
-		panic("store: a parked chunk cannot be read: " + err.Error())
-	}
-	s.buf = append(c.bufs.Get(len(b)), b...)
-	c.held += int64(cap(s.buf))
-	s.parked, s.summed = false, len(s.buf)
-}
-
-// Reopen goes on with a conversation that was closed.
-func (c *Collector) Reopen(id ntpac.ConversationID) (uint32, bool) {
-	conv, err := c.load.Conversation(id)
-	if err != nil || c.Reference {
-		return 0, false
-	}
-	h := c.Open()
-	g := c.at(h)
-	g.id, g.known = id, true
-	for _, src := range conv.Sources {
-		for i, s := range c.Sources {
-			if s == src {
-				g.srcs = append(g.srcs, uint16(i))
-			}
-		}
-	}
-	for i := range 2 {
-		s, half := &g.stream[i], &conv.Half[i]
-		s.gaps, s.conflicts, s.end = half.Gaps, half.Conflicts, half.End
-	}
-	g.stream[2].end = conv.HistLen
-	p := &loaderPayload{c.load, conv}
-	for e := range ntpac.Events(conv, p) {
-		g.hs.Append(nil, e)
-	}
-	for i := range g.stream {
-		c.refill(g, uint8(i), conv, p)
-	}
-	return h, true
-}
-
-// refill brings a stream to where it was: the last chunk in its buffer, everything before hashed.
-func (c *Collector) refill(g *gathered, stream uint8, conv *ntpac.Conversation, p ntpac.Payload) {
-	s := &g.stream[stream]
-	if conv.Inline != nil {
-		p = conv.InlinePayload()
-	}
-	s.n = s.end / ntpac.ChunkSize
-	s.chunked = s.n > 0
-	for k := int64(0); k <= s.n; k++ {
-		b, err := p.Chunk(stream, k)
-		if err != nil {
-			continue
-		}
-		if k < s.n {
-			if stream != ntpac.StreamHistory {
-				if s.sum == nil {
-					s.sum = c.hash()
-				}
-				s.sum.Write(b)
-			}
-			continue
-		}
-		s.buf = append(c.bufs.Get(len(b)), b...)
-		c.held += int64(cap(s.buf))
-	}
-	if stream != ntpac.StreamHistory {
-		lo := s.n * ntpac.ChunkSize
-		half := conv.Half[stream]
-		s.hole = half.MissingIn(lo, s.end-lo)
-	}
-}
-
-type loaderPayload struct {
-	load Loader
-	conv *ntpac.Conversation
-}
-
-func (p *loaderPayload) Chunk(stream uint8, n int64) ([]byte, error) {
-	return p.load.Chunk(ntpac.ChunkKey{ID: p.conv.ID, Stream: stream, N: n}, -1)
 }
