@@ -209,7 +209,12 @@ func (o *options) wholeRun(workers int, flags ...string) func(*pass) (int64, err
 			return 0, err
 		}
 		defer os.RemoveAll(dir)
-		args := append([]string{"run", "--store", filepath.Join(dir, "store"), "--workers", strconv.Itoa(workers)}, flags...)
-		return 0, command(workers, o.ntpac, append(args, p.file)...)
+		return 0, o.product(workers, dir, p.file, flags...)
 	}
+}
+
+// product runs the binary over a capture, with a fresh store in dir.
+func (o *options) product(workers int, dir, file string, flags ...string) error {
+	args := append([]string{"run", "--store", filepath.Join(dir, "store"), "--workers", strconv.Itoa(workers)}, flags...)
+	return command(workers, o.ntpac, append(args, file)...)
 }
