@@ -62,6 +62,26 @@ func (s *Sender) Close() error {
 	return nil
 }
 
+// Finish says that nothing more comes, waits until the receiver has closed its end, and closes the link.
+// To close it at once could reset the connection under frames that are still on their way. Credits must be
+// running.
+func (s *Sender) Finish(ctx context.Context) error {
+	half, ok := s.conn.(interface{ CloseWrite() error })
+	if !ok { // a pipe: what was written has been read
+		return s.Close()
+	}
+	if err := half.CloseWrite(); err != nil {
+		return s.fail(fmt.Errorf("link: %w", err))
+	}
+	select {
+	case <-s.dead:
+		return nil
+	case <-ctx.Done():
+		s.Close()
+		return context.Cause(ctx)
+	}
+}
+
 func (s *Sender) fail(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

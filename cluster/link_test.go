@@ -63,7 +63,7 @@ func deliver(t *testing.T, s *Sender, r *Receiver, sent *ntpac.Batch, times int)
 			}
 		}
 		err := st.Flush(ctx)
-		done <- errors.Join(err, s.Close())
+		done <- errors.Join(err, s.Finish(ctx))
 	}()
 	b := &ntpac.Batch{}
 	n, last := 0, uint64(0)
@@ -87,6 +87,7 @@ func deliver(t *testing.T, s *Sender, r *Receiver, sent *ntpac.Batch, times int)
 		n += len(b.Packets)
 		b.Free()
 	}
+	r.Close()
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
