@@ -402,7 +402,7 @@ func TestVerifyFindsChanges(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		src := node.OpenSources(infos, true)
+		src := node.OpenSources(t.Context(), infos, true)
 		defer src.Close()
 		if _, err := node.Payload(t.Context(), ref, src, c).Chunk(ntpac.StreamA, 0); c.Half[0].Bytes > 0 && !errors.Is(err, ntpac.ErrNoPayload) {
 			t.Fatalf("payload of a changed source: %v", err)
