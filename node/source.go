@@ -104,7 +104,9 @@ func (s *source) run(ctx context.Context) error {
 	defer s.file.Close()
 	reading, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(s.drain, func() { cancel(errDrained) })()
+	if s.pipe == nil { // a pipe ends by itself then, and what it gave is read to its end
+		defer context.AfterFunc(s.drain, func() { cancel(errDrained) })()
+	}
 	for s.err == nil {
 		b := s.pool.get()
 		s.info = s.file.Info()
