@@ -1,0 +1,550 @@
+package store_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"ntpac"
+	"ntpac/store"
+)
+
+// shelf is an Out and a Loader in memory. It checks that chunks only grow.
+type shelf struct {
+	t      *testing.T
+	chunks map[ntpac.ChunkKey][]byte
+	convs  map[ntpac.ConversationID]*ntpac.Conversation
+	bufs   *store.Buffers
+	broken bool
+}
+
+func newShelf(t *testing.T) *shelf {
+	return &shelf{t: t, chunks: map[ntpac.ChunkKey][]byte{}, convs: map[ntpac.ConversationID]*ntpac.Conversation{}, bufs: &store.Buffers{}}
+}
+
+func (s *shelf) Chunk(c ntpac.Chunk) {
+	raw, err := store.Unpack(nil, c.Packed)
+	if err != nil || len(raw) != c.RawLen || c.Key.ID == (ntpac.ConversationID{}) {
+		s.t.Errorf("chunk %v: %d bytes instead of %d, %v", c.Key, len(raw), c.RawLen, err)
+	}
+	if was := s.chunks[c.Key]; !bytes.HasPrefix(raw, was) {
+		s.t.Errorf("chunk %v was not written whole: %d bytes, then %d", c.Key, len(was), len(raw))
+	}
+	s.chunks[c.Key] = raw
+	s.bufs.Put(c.Packed)
+}
+
+func (s *shelf) Conversation(c *ntpac.Conversation, mem *store.Resident) {
+	kept := *c
+	if c.Inline != nil {
+		kept.Inline = &ntpac.Inline{History: bytes.Clone(c.Inline.History)}
+		for i := range 2 {
+			kept.Inline.Stream[i] = bytes.Clone(c.Inline.Stream[i])
+		}
+	}
+	if mem.Whole() {
+		s.sameAsStored(&kept, mem)
+	}
+	mem.Release()
+	s.convs[c.ID] = &kept
+}
+
+// sameAsStored compares what is still in memory with what was stored.
+func (s *shelf) sameAsStored(c *ntpac.Conversation, mem *store.Resident) {
+	p := s.payload(c)
+	for stream := range uint8(3) {
+		end := c.HistLen
+		if stream < 2 {
+			end = c.Half[stream].End
+		}
+		for n := int64(0); n*ntpac.ChunkSize < end; n++ {
+			a, _ := mem.Chunk(stream, n)
+			b, err := p.Chunk(stream, n)
+			if err != nil || !bytes.Equal(a, b) {
+				s.t.Errorf("stream %d, chunk %d: %d bytes in memory, %d stored, %v", stream, n, len(a), len(b), err)
+			}
+		}
+	}
+}
+
+func (s *shelf) payload(c *ntpac.Conversation) ntpac.Payload {
+	if c.Inline != nil {
+		return c.InlinePayload()
+	}
+	return shelved{s, c.ID}
+}
+
+type shelved struct {
+	s  *shelf
+	id ntpac.ConversationID
+}
+
+func (p shelved) Chunk(stream uint8, n int64) ([]byte, error) {
+	return p.s.chunks[ntpac.ChunkKey{ID: p.id, Stream: stream, N: n}], nil
+}
+
+var errBroken = errors.New("broken")
+
+type loader struct{ s *shelf }
+
+func (l loader) Chunk(k ntpac.ChunkKey) ([]byte, error) {
+	if l.s.broken {
+		return nil, errBroken
+	}
+	return l.s.chunks[k], nil
+}
+
+func (l loader) Conversation(id ntpac.ConversationID) (*ntpac.Conversation, error) {
+	if l.s.broken {
+		return nil, errBroken
+	}
+	c := l.s.convs[id]
+	if c == nil {
+		return nil, ntpac.ErrNotFound
+	}
+	d := *c
+	return &d, nil
+}
+
+// spoken is what one conversation should have come to.
+type spoken struct {
+	h        uint32
+	id       ntpac.ConversationID
+	known    bool
+	data     [2][]byte // holes filled with zeros
+	solid    [2][]bool
+	gaps     [2][]ntpac.Gap
+	alts     [2][]ntpac.Conflict
+	events   []ntpac.Event
+	ts       ntpac.Time
+	revision uint32
+}
+
+// drill drives a collector and keeps the model beside it.
+type drill struct {
+	t     *testing.T
+	r     *rand.Rand
+	c     *store.Collector
+	shelf *shelf
+	open  []*spoken
+	done  []*spoken
+	size  int // of the data given at once
+	gap   int
+}
+
+func newDrill(t *testing.T, seed uint64) *drill {
+	d := &drill{t: t, r: rand.New(rand.NewPCG(seed, 3)), shelf: newShelf(t), size: 2000, gap: 500}
+	d.c = store.NewCollector(d.shelf, loader{d.shelf}, d.shelf.bufs)
+	d.c.Sources = []ntpac.SourceID{11, 22, 33, 44}
+	return d
+}
+
+func (d *drill) begin() *spoken {
+	s := &spoken{h: d.c.Open(), ts: 1_700_000_000 * ntpac.Second}
+	for i := range s.id {
+		s.id[i] = byte(d.r.Uint32()) | 1
+	}
+	d.open = append(d.open, s)
+	return s
+}
+
+func (d *drill) identify(s *spoken) {
+	d.c.Identify(s.h, s.id)
+	s.known = true
+}
+
+func (d *drill) say(s *spoken, side ntpac.Side, n int) {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(d.r.Uint32())
+	}
+	off := int64(len(s.data[side]))
+	e := ntpac.Event{TS: s.ts, Ord: d.r.Uint64N(1000), Off: d.r.Int64N(1 << 40), Start: off, Len: uint32(n), Pos: 54, Cap: 54 + uint32(n),
+		Source: uint16(d.r.IntN(4)), Flags: ntpac.EventFlags(side)}
+	e.Wire = e.Cap
+	s.ts += ntpac.Time(d.r.Int64N(1e9))
+	d.c.Event(s.h, &e)
+	s.events = append(s.events, e)
+	d.c.Data(s.h, side, off, b)
+	s.data[side] = append(s.data[side], b...)
+	s.solid[side] = append(s.solid[side], slices.Repeat([]bool{true}, n)...)
+}
+
+func (d *drill) hole(s *spoken, side ntpac.Side, n int, cause ntpac.GapCause) {
+	g := ntpac.Gap{Off: int64(len(s.data[side])), Len: int64(n), Cause: cause}
+	d.c.Gap(s.h, side, g)
+	if k := len(s.gaps[side]) - 1; k >= 0 && s.gaps[side][k].Off+s.gaps[side][k].Len == g.Off && s.gaps[side][k].Cause == cause {
+		s.gaps[side][k].Len += g.Len
+	} else {
+		s.gaps[side] = append(s.gaps[side], g)
+	}
+	s.data[side] = append(s.data[side], make([]byte, n)...)
+	s.solid[side] = append(s.solid[side], make([]bool, n)...)
+}
+
+func (d *drill) contradict(s *spoken, side ntpac.Side) {
+	k := ntpac.Conflict{Off: d.r.Int64N(int64(len(s.data[side])) + 1), Alt: []byte("other"), TS: s.ts, Ord: 7, From: uint16(d.r.IntN(4))}
+	given := k
+	given.Alt = bytes.Clone(k.Alt)
+	d.c.Conflict(s.h, side, given)
+	given.Alt[0] = 'X' // the collector must not keep it
+	s.alts[side] = append(s.alts[side], k)
+}
+
+// ask compares what the collector gives back with the model.
+func (d *drill) ask(s *spoken, side ntpac.Side) {
+	n := int64(len(s.data[side]))
+	if n == 0 {
+		return
+	}
+	off := d.r.Int64N(n)
+	b, hole := d.c.Given(s.h, side, off)
+	run := off
+	for run < n && s.solid[side][run] == s.solid[side][off] {
+		run++
+	}
+	switch {
+	case !s.solid[side][off]:
+		if hole < 1 || hole > run-off || b != nil {
+			d.t.Errorf("at %d: %d bytes, hole %d; want a hole up to %d", off, len(b), hole, run)
+		}
+	case hole != 0:
+		d.t.Errorf("at %d: a hole of %d", off, hole)
+	case int64(len(b)) > run-off || !bytes.Equal(b, s.data[side][off:off+int64(len(b))]):
+		d.t.Errorf("at %d: %d bytes that were not given; the run is %d", off, len(b), run-off)
+	case len(b) == 0 && s.known:
+		d.t.Errorf("at %d of %d: nothing is known any more", off, n)
+	}
+}
+
+func (d *drill) step() {
+	switch d.r.IntN(20) {
+	case 0:
+		d.begin()
+		return
+	case 1:
+		if len(d.done) > 0 {
+			d.reopen(d.r.IntN(len(d.done)))
+			return
+		}
+	}
+	if len(d.open) == 0 {
+		d.begin()
+	}
+	k := d.r.IntN(len(d.open))
+	s := d.open[k]
+	side := ntpac.Side(d.r.IntN(2))
+	switch d.r.IntN(12) {
+	case 0:
+		d.close(k)
+	case 1:
+		d.identify(s)
+	case 2:
+		d.hole(s, side, 1+d.r.IntN(d.gap), ntpac.GapCause(d.r.IntN(2)))
+	case 3:
+		d.contradict(s, side)
+	case 4, 5:
+		d.ask(s, side)
+	default:
+		d.say(s, side, 1+d.r.IntN(d.size))
+	}
+}
+
+func (d *drill) close(k int) {
+	s := d.open[k]
+	d.open = slices.Delete(d.open, k, k+1)
+	c := &ntpac.Conversation{ID: s.id, Revision: s.revision}
+	for i := range 2 {
+		h := &c.Half[i]
+		h.End = int64(len(s.data[i]))
+		for _, g := range s.gaps[i] {
+			h.Missing += g.Len
+		}
+		h.Bytes = h.End - h.Missing
+	}
+	d.c.Close(s.h, c)
+	s.known = true
+	d.done = append(d.done, s)
+	d.check(s)
+}
+
+func (d *drill) reopen(k int) {
+	s := d.done[k]
+	h, ok := d.c.Reopen(s.id)
+	if !ok {
+		d.t.Errorf("%v cannot be opened again", s.id)
+		return
+	}
+	s.h, s.revision = h, s.revision+1
+	d.done = slices.Delete(d.done, k, k+1)
+	d.open = append(d.open, s)
+}
+
+// check reads a stored conversation as snoopers do and compares it with the model.
+func (d *drill) check(s *spoken) {
+	d.t.Helper()
+	c := d.shelf.convs[s.id]
+	dialog := ntpac.NewDialog(c, d.shelf.payload(c))
+	for i := range 2 {
+		st := dialog.In(c.Dir(ntpac.Side(i)))
+		var captured []byte
+		at := int64(0)
+		for !st.EOF() {
+			if g := st.SkipGap(); g > 0 {
+				at += g
+				continue
+			}
+			b := st.Rest()
+			if len(b) == 0 {
+				break
+			}
+			if !bytes.Equal(b, s.data[i][at:at+int64(len(b))]) {
+				d.t.Fatalf("%v side %d: bytes at %d differ", s.id, i, at)
+			}
+			captured = append(captured, b...)
+			at += int64(len(b))
+			st.Skip(int64(len(b)))
+		}
+		if at != int64(len(s.data[i])) || dialog.Err() != nil {
+			d.t.Fatalf("%v side %d: %d of %d, %v", s.id, i, at, len(s.data[i]), dialog.Err())
+		}
+		h := &c.Half[i]
+		if want := sha256.Sum256(captured); len(captured) > 0 && h.SHA256 != want || len(captured) == 0 && !h.SHA256.IsZero() {
+			d.t.Errorf("%v side %d: hash differs", s.id, i)
+		}
+		if !slices.Equal(h.Gaps, s.gaps[i]) {
+			d.t.Errorf("%v side %d: gaps %v, want %v", s.id, i, h.Gaps, s.gaps[i])
+		}
+		d.checkConflicts(c, h.Conflicts, s.alts[i])
+	}
+	n := 0
+	for e := range ntpac.Events(c, d.shelf.payload(c)) {
+		want := s.events[n]
+		if got := d.c.Sources[want.Source]; c.Sources[e.Source] != got {
+			d.t.Fatalf("event %d is from source %v, want %v", n, c.Sources[e.Source], got)
+		}
+		v := *e
+		if v.Source = want.Source; v != want {
+			d.t.Fatalf("event %d: %+v, want %+v", n, v, want)
+		}
+		n++
+	}
+	if n != len(s.events) {
+		d.t.Errorf("%d events, want %d", n, len(s.events))
+	}
+}
+
+func (d *drill) checkConflicts(c *ntpac.Conversation, got, want []ntpac.Conflict) {
+	d.t.Helper()
+	if len(got) != len(want) {
+		d.t.Fatalf("%d alternatives, want %d", len(got), len(want))
+	}
+	for i, k := range got {
+		w := want[i]
+		if c.Sources[k.From] != d.c.Sources[w.From] || k.Off != w.Off || !bytes.Equal(k.Alt, w.Alt) || k.TS != w.TS {
+			d.t.Errorf("alternative %d: %+v, want %+v", i, k, w)
+		}
+	}
+}
+
+// What goes in comes back, whatever the sizes and however little memory there is.
+func TestCollector(t *testing.T) {
+	for _, x := range []struct {
+		name      string
+		size, gap int
+		budget    int64
+		steps     int
+	}{
+		{"small", 100, 50, 128 << 20, 3000},
+		{"rows and chunks", 5000, 500, 128 << 20, 2000},
+		{"chunks", 100_000, 1000, 128 << 20, 400},
+		{"wide gaps", 30_000, 700_000, 128 << 20, 400},
+		{"little memory", 5000, 500, 100_000, 2000},
+		{"hardly any memory", 20_000, 300_000, 1, 700},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			for seed := range uint64(4) {
+				d := newDrill(t, seed)
+				d.size, d.gap, d.c.Budget = x.size, x.gap, x.budget
+				for range x.steps {
+					d.step()
+					if t.Failed() {
+						t.Fatalf("seed %d", seed)
+					}
+				}
+				for len(d.open) > 0 {
+					d.close(0)
+				}
+				if d.c.Err() != nil {
+					t.Error(d.c.Err())
+				}
+				if x.budget < 1<<20 && d.c.Parked == 0 {
+					t.Error("nothing was parked")
+				}
+			}
+		})
+	}
+}
+
+// Gaps at and across the borders of chunks.
+func TestCollectorBorders(t *testing.T) {
+	const size = ntpac.ChunkSize
+	for _, x := range [][]int{ // data, gap, data, gap ...
+		{size}, {size, 1}, {size, 1, 1}, {size - 1, 1}, {size - 1, 1, 1}, {size - 1, 2, 5}, {size + 1, size - 1, 3},
+		{0, size, 4}, {0, size + 1, 4}, {0, 3*size - 1, 2}, {1, 5 * size, 1, size, size + 1}, {3 * size, size, 3 * size}, {10, 2*size - 10, 10},
+	} {
+		t.Run(fmt.Sprint(x), func(t *testing.T) {
+			d := newDrill(t, 1)
+			s := d.begin()
+			d.identify(s)
+			for i, n := range x {
+				switch {
+				case n == 0:
+				case i%2 == 1:
+					d.hole(s, ntpac.A, n, ntpac.GapAcked)
+				default:
+					for ; n > 0; n -= min(n, 50_000) {
+						d.say(s, ntpac.A, min(n, 50_000))
+					}
+				}
+			}
+			for range 20 {
+				d.ask(s, ntpac.A)
+			}
+			d.close(0)
+			d.reopen(0)
+			d.say(s, ntpac.A, 100)
+			d.close(0)
+		})
+	}
+}
+
+// A small conversation is a row; a chunk holds what lies in its range and has the key of it.
+func TestCollectorKeys(t *testing.T) {
+	d := newDrill(t, 1)
+	s := d.begin()
+	d.say(s, ntpac.A, 1000)
+	d.say(s, ntpac.B, 1000)
+	d.close(0)
+	if len(d.shelf.chunks) != 0 || d.shelf.convs[s.id].Inline == nil {
+		t.Errorf("a small conversation has %d chunks", len(d.shelf.chunks))
+	}
+	s = d.begin()
+	for range 7 {
+		d.say(s, ntpac.A, 100_000)
+	}
+	d.hole(s, ntpac.A, 1<<20, ntpac.GapAcked)
+	d.say(s, ntpac.A, 100)
+	if len(d.shelf.chunks) != 0 {
+		t.Error("chunks went out before their conversation had an id")
+	}
+	d.close(0)
+	got := map[int64]int{}
+	for k, b := range d.shelf.chunks {
+		if k.ID != s.id || k.Stream > 2 {
+			t.Errorf("key %v", k)
+		}
+		if k.Stream == ntpac.StreamA {
+			got[k.N] = len(b)
+		}
+	}
+	if want := map[int64]int{0: 262144, 1: 262144, 2: 700000 - 2*262144, 6: 100}; fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("chunks %v, want %v", got, want)
+	}
+}
+
+// With payload kept by reference only histories are stored; streams are hashed all the same.
+func TestCollectorReference(t *testing.T) {
+	d := newDrill(t, 1)
+	d.c.Reference = true
+	c := d.begin()
+	for range 9 {
+		d.say(c, ntpac.A, 100_000)
+	}
+	sum := sha256.Sum256(c.data[0])
+	conv := &ntpac.Conversation{ID: c.id}
+	conv.Half[0].Bytes, conv.Half[0].End = 900_000, 900_000
+	d.c.Close(c.h, conv)
+	got := d.shelf.convs[c.id]
+	if !got.ByReference() || got.Half[0].SHA256 != sum || got.Inline == nil || got.Inline.Stream[0] != nil || len(got.Inline.History) == 0 {
+		t.Errorf("%+v", got)
+	}
+	for k := range d.shelf.chunks {
+		if k.Stream != ntpac.StreamHistory {
+			t.Errorf("payload was stored: %v", k)
+		}
+	}
+	if _, ok := d.c.Reopen(c.id); ok {
+		t.Error("it was opened again, though its payload cannot be read here")
+	}
+}
+
+// Alternatives are bounded, and what was left out is said.
+func TestCollectorConflictLimits(t *testing.T) {
+	for _, size := range []int{1, 100_000} {
+		d := newDrill(t, 1)
+		s := d.begin()
+		d.say(s, ntpac.A, 10)
+		for range 5000 {
+			d.c.Conflict(s.h, ntpac.A, ntpac.Conflict{Alt: make([]byte, size)})
+		}
+		d.c.Close(s.h, &ntpac.Conversation{ID: s.id, Half: [2]ntpac.Half{{Bytes: 10, End: 10}}})
+		c := d.shelf.convs[s.id]
+		if n := len(c.Half[0].Conflicts); n*size > 5<<20 || n > 4096 || n == 0 || c.Flags&ntpac.LimitHistory == 0 {
+			t.Errorf("%d alternatives of %d bytes, flags %v", n, size, c.Flags.Names())
+		}
+	}
+}
+
+// When what was given out cannot be read back nothing false is stored.
+func TestCollectorBrokenStore(t *testing.T) {
+	d := newDrill(t, 1)
+	d.c.Budget = 1
+	s := d.begin()
+	d.identify(s)
+	other := d.begin()
+	for range 200 {
+		d.say(s, ntpac.A, 10_000)
+		d.say(other, ntpac.A, 10_000)
+	}
+	if d.c.Parked == 0 {
+		t.Fatal("nothing was parked")
+	}
+	d.shelf.broken = true
+	for range 200 {
+		d.say(s, ntpac.A, 10)
+		d.say(other, ntpac.A, 10_000)
+	}
+	d.c.Close(s.h, &ntpac.Conversation{ID: s.id})
+	if !errors.Is(d.c.Err(), errBroken) || len(d.shelf.convs) > 0 {
+		t.Errorf("%v, %d conversations", d.c.Err(), len(d.shelf.convs))
+	}
+	d.shelf.broken = false
+}
+
+// The budget bounds what is held, also where everything is small.
+func TestCollectorBudget(t *testing.T) {
+	for _, size := range []int{100, 3000, 20_000} {
+		d := newDrill(t, 1)
+		d.c.Budget = 4 << 20
+		for range 2000 {
+			s := d.begin()
+			d.identify(s)
+			d.say(s, ntpac.A, size)
+			if n := d.c.Held(); n > 5<<20 {
+				t.Fatalf("size %d: %d bytes are held", size, n)
+			}
+		}
+		for len(d.open) > 0 {
+			d.close(0)
+		}
+		if n := d.c.Held(); n != 0 {
+			t.Errorf("size %d: %d bytes are held when all are closed", size, n)
+		}
+	}
+}
