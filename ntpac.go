@@ -161,9 +161,11 @@ const (
 	ERSPAN
 	L2TP
 	MPLSIP // MPLS over IP or UDP
+	AYIYA
+	LISP
 )
 
-var tunnelNames = [...]string{"", "gre", "ipip", "6in4", "teredo", "vxlan", "geneve", "gtpu", "erspan", "l2tp", "mpls"}
+var tunnelNames = [...]string{"", "gre", "ipip", "6in4", "teredo", "vxlan", "geneve", "gtpu", "erspan", "l2tp", "mpls", "ayiya", "lisp"}
 
 // String is the tunnel's name in lower case; empty for none.
 func (t Tunnel) String() string {

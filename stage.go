@@ -80,6 +80,7 @@ const (
 type Verdict struct {
 	Confidence Confidence
 	Swapped    bool // the direction called up is what the server sent
+	Later      bool // it begins behind the opening of another protocol: whoever is certain of that comes first
 }
 
 // SnooperInfo describes a snooper; the lists of commands and documents are made from it.

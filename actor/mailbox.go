@@ -55,6 +55,9 @@ func (m *Mailbox[T]) Poll() (v T, ok, closed bool) {
 // C is the mailbox as a channel, to wait for several things at once.
 func (m *Mailbox[T]) C() <-chan T { return m.ch }
 
+// In is the mailbox as a channel to send into, to wait for several things at once.
+func (m *Mailbox[T]) In() chan<- T { return m.ch }
+
 // Close says that nothing more will be sent. Only the senders' owner calls it, once they are done.
 func (m *Mailbox[T]) Close() { m.closed.Do(func() { close(m.ch) }) }
 
@@ -99,27 +102,29 @@ func (c *Credit) Take(ctx context.Context, n int64) error {
 	}
 }
 
+// forget takes back a wish whose context has ended. Those behind it may have what they wait for now.
 func (c *Credit) forget(w creditWait) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range c.wait {
 		if c.wait[i].ready == w.ready {
 			c.wait = append(c.wait[:i], c.wait[i+1:]...)
+			c.give(0)
 			return
 		}
 	}
 	c.give(w.n) // it came just now
 }
 
-// Give returns n bytes.
+// Give returns n bytes. However much is given, there is never more than in all.
 func (c *Credit) Give(n int64) {
 	c.mu.Lock()
-	c.give(min(n, c.total))
+	c.give(n)
 	c.mu.Unlock()
 }
 
 func (c *Credit) give(n int64) {
-	c.free += n
+	c.free = min(c.free+n, c.total)
 	for len(c.wait) > 0 && c.free >= c.wait[0].n {
 		c.free -= c.wait[0].n
 		close(c.wait[0].ready)
@@ -127,7 +132,10 @@ func (c *Credit) give(n int64) {
 	}
 }
 
-// Used is how much is taken.
+// Total is how much there is in all.
+func (c *Credit) Total() int64 { return c.total }
+
+// Used is how much is taken: from 0 to Total.
 func (c *Credit) Used() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -4,9 +4,9 @@ package artifact
 // reply whose command was not captured, have no command; a command whose reply was not captured has
 // no code.
 type FTP struct {
-	User        string `json:"user,omitempty"` // who is logged in, or tries to
-	Command     string `json:"command"`        // upper case
-	Arg         string `json:"arg"`
+	User        string `json:"user,omitempty"`    // who is logged in, or tries to
+	Command     string `json:"command,omitempty"` // upper case
+	Arg         string `json:"arg,omitempty"`
 	Code        int    `json:"code,omitempty"`
 	Reply       string `json:"reply,omitempty"`       // without the code; lines joined by LF; bounded
 	Preliminary string `json:"preliminary,omitempty"` // the 1xx reply that came before: code and text

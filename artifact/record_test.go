@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -170,5 +171,22 @@ func BenchmarkAppendConversation(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		buf = artifact.AppendConversation(buf[:0], c, sourceNames)
+	}
+}
+
+func TestFields(t *testing.T) {
+	f := artifact.Fields()
+	for name, types := range map[string]string{
+		"host": "http ntlm smb socks", "sha256": "file mail", "response_body.missing": "http", "answers.data": "dns",
+		"answers": "dns", "interim": "http", "exif": "file", "success": "credential",
+	} {
+		if got := strings.Join(f[name], " "); got != types {
+			t.Errorf("%s: %q, want %q", name, got, types)
+		}
+	}
+	for name := range f {
+		if strings.HasPrefix(name, "sha256.") {
+			t.Errorf("%s is no field", name)
+		}
 	}
 }

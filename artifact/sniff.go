@@ -156,8 +156,8 @@ func beginsJSON(b []byte) bool {
 // special reports whether text may have a format of its own: a table by the separators in its first
 // line, or one of the formats that begin with a keyword.
 func special(b []byte) bool {
-	line := b
-	if i := bytes.IndexByte(b, '\n'); i >= 0 {
+	line := b[:min(len(b), 256)]
+	if i := bytes.IndexByte(line, '\n'); i >= 0 {
 		line = b[:i]
 	}
 	if bytes.ContainsAny(line, ",\t") {

@@ -83,6 +83,12 @@ func (b *base64Coding) Read(p []byte) (int, error) {
 // decode fills p, which has room for a group, with whole groups.
 func (b *base64Coding) decode(p []byte) (n int, err error) {
 	for n+3 <= len(p) {
+		if b.n == 0 {
+			n += b.groups(p[n:])
+			if n+3 > len(p) {
+				break
+			}
+		}
 		if b.in.r == b.in.w && b.in.fill(1) == 0 {
 			if n += b.flush(p[n:]); n > 0 {
 				return n, nil
@@ -104,6 +110,23 @@ func (b *base64Coding) decode(p []byte) (n int, err error) {
 		}
 	}
 	return n, nil
+}
+
+// groups decodes whole groups as long as nothing lies between their characters.
+func (b *base64Coding) groups(p []byte) (n int) {
+	in := b.in.buf[b.in.r:b.in.w]
+	i := 0
+	for i+4 <= len(in) && n+3 <= len(p) {
+		c0, c1, c2, c3 := base64Values[in[i]], base64Values[in[i+1]], base64Values[in[i+2]], base64Values[in[i+3]]
+		if (c0|c1|c2|c3)&0xc0 != 0 {
+			break
+		}
+		p[n], p[n+1], p[n+2] = c0<<2|c1>>4, c1<<4|c2>>2, c2<<6|c3
+		n += 3
+		i += 4
+	}
+	b.in.r += i
+	return n
 }
 
 // flush gives the bytes of an incomplete group.
@@ -134,6 +157,11 @@ const maxBlank = 1000
 
 func (q *qpCoding) Read(p []byte) (n int, err error) {
 	for n < len(p) {
+		if q.blank == 0 {
+			if n += q.literal(p[n:]); n == len(p) {
+				break
+			}
+		}
 		if q.in.r == q.in.w && q.in.fill(1) == 0 {
 			if n > 0 {
 				return n, nil
@@ -165,6 +193,22 @@ func (q *qpCoding) Read(p []byte) (n int, err error) {
 		n++
 	}
 	return n, nil
+}
+
+// literal copies what stands for itself: all but equals signs, and blanks that may end a line.
+func (q *qpCoding) literal(p []byte) int {
+	in := q.in.buf[q.in.r:q.in.w]
+	n := min(len(in), len(p))
+	i := 0
+	for ; i < n; i++ {
+		c := in[i]
+		if c == '=' || (c == ' ' || c == '\t') && (i+1 == len(in) || in[i+1] <= ' ') {
+			break
+		}
+		p[i] = c
+	}
+	q.in.r += i
+	return i
 }
 
 // escape reads what an equals sign begins: its length and the byte that it means; not ok is a soft

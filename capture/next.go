@@ -36,8 +36,13 @@ func (f *File) Next(ctx context.Context, b *ntpac.Batch) error {
 			if f.enough(b) {
 				return nil
 			}
-			f.mend()
+			f.win.ahead = true
+			f.format.mend(f, b)
+			f.win.ahead = false
 		case short:
+			if f.eager && f.win.brief {
+				f.format.rest(f, b)
+			}
 			if f.enough(b) || ctx.Err() != nil {
 				if len(b.Packets) == 0 {
 					return ctx.Err()
@@ -49,7 +54,7 @@ func (f *File) Next(ctx context.Context, b *ntpac.Batch) error {
 				continue
 			}
 			if f.win.left() > 0 {
-				f.tail()
+				f.format.tail(f, b)
 				continue
 			}
 			f.finish()
@@ -114,41 +119,18 @@ func (f *File) mark() {
 	f.nextMark = at + markEvery
 }
 
-// mend deals with an odd record.
-func (f *File) mend() {
-	reason := f.reason
-	f.win.ahead = true
-	v := f.format.judge(f)
-	switch {
-	case v.keep:
-		f.trusted = f.win.at()
-	case v.pass > 0:
-		f.lose(v.pass, reason)
-	default:
-		f.search(reason)
-	}
-	f.win.ahead = false
-}
+// cutShort is the reason for a record that the end of the source cuts.
+const cutShort = "cut short"
 
-// tail deals with a record that the end of the source cuts: unless its header is sound, it may be a
-// corrupt length that reaches over good records.
-func (f *File) tail() {
-	const reason = "cut short"
-	if f.format.genuine(f) {
-		f.lose(f.win.left(), reason)
-		return
-	}
-	f.search(reason)
-}
-
-// search passes over bytes up to the next sound record.
-func (f *File) search(reason string) {
+// search passes over bytes, at least one, up to where seek finds the next sound record.
+func (f *File) search(seek func(*File) bool, reason string) {
 	from := f.win.at()
 	f.win.pos++
-	found := f.format.seek(f)
-	if found && reason == "cut short" {
+	f.win.ahead = true
+	if seek(f) && reason == cutShort {
 		reason = "record longer than the rest of the file"
 	}
+	f.win.ahead = false
 	f.note(from, f.win.at()-from, reason)
 }
 

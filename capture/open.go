@@ -27,6 +27,7 @@ type Options struct {
 	Index     uint16    // the source's place in its merge group
 	BlockSize int       // bytes read at a time; default DefaultBlockSize
 	Stdin     io.Reader // what "-" reads; default os.Stdin
+	In        io.Reader // read instead of opening the name: a pipe that is open already
 
 	// Hash computes the SHA-256 of the file while reading, for SourceInfo. It costs the reading
 	// goroutine more than everything else it does.
@@ -52,8 +53,7 @@ type File struct {
 	sum      hash.Hash
 	eager    bool  // a pipe: give what is there rather than wait for a full batch
 	need     int   // how many bytes the next record needs
-	trusted  int64 // offset of a record that was looked at and found good; -1 for none
-	reason   string
+	trusted  int64 // records up to this offset were looked at twice and found good
 	nextMark int64 // from where on the next restart point is noted
 	done     error // set when the source has ended
 	sink     byte  // keeps the touches of walk from being dropped
@@ -65,13 +65,13 @@ type format interface {
 	begin(f *File) bool
 	// walk describes the records ahead in the batch, for as long as they lie whole in the window.
 	walk(f *File, b *ntpac.Batch) state
-	// judge looks closer at a record that walk called odd, and at those after it.
-	judge(f *File) verdict
-	// genuine reports whether the record ahead, which the end of the source cuts, looks sound itself.
-	genuine(f *File) bool
-	// seek moves the window to the next place from which sound records follow one another, or to the
-	// end of the source.
-	seek(f *File) bool
+	// mend deals with a record that walk called odd: it sees to it that walk takes it, or passes over it.
+	mend(f *File, b *ntpac.Batch)
+	// rest takes the record ahead if it is whole and all that has arrived from a pipe. walk would wait
+	// for the next one to prove it.
+	rest(f *File, b *ntpac.Batch)
+	// tail deals with the bytes left at the end of the source.
+	tail(f *File, b *ntpac.Batch)
 }
 
 // state is why walk stopped.
@@ -79,15 +79,9 @@ type state uint8
 
 const (
 	full  state = iota // the batch is
-	short              // the next record needs f.need bytes
-	odd                // the next record makes no sense, f.reason says why
+	short              // it needs f.need bytes to go on
+	odd                // a record makes no sense
 )
-
-// verdict is what is to be done with an odd record.
-type verdict struct {
-	keep bool // take it as it is
-	pass int  // else pass over so many bytes; 0: search
-}
 
 // Open opens the capture file called name; "-" is standard input. It wraps ntpac.ErrNotCapture when
 // the file is no capture, and fs.ErrNotExist, fs.ErrPermission as the system does.
@@ -114,6 +108,9 @@ func Open(ctx context.Context, name string, opt Options) (*File, error) {
 
 // input opens the file itself.
 func (f *File) input(name string) (io.Reader, error) {
+	if f.opt.In != nil {
+		return f.opt.In, nil
+	}
 	if name == "-" {
 		if f.opt.Stdin == nil {
 			return os.Stdin, nil

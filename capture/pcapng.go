@@ -34,6 +34,7 @@ type pcapng struct {
 	lost   bool // and one was
 	told   bool // and that was noted
 	ifaces []iface
+	reason string     // what walk found odd
 	last   ntpac.Time // of the packet before: simple packets have no time of their own
 }
 
@@ -95,13 +96,13 @@ func (p *pcapng) walk(f *File, b *ntpac.Batch) state {
 		typ, size := p.u32(h), p.u32(h[4:])
 		if typ == ngSection {
 			if !p.order(h) {
-				st, f.reason = odd, "section header without its byte-order magic"
+				st, p.reason = odd, "section header without its byte-order magic"
 				break
 			}
 			size = p.u32(h[4:])
 		}
 		if size < ngFrame || size > ngMaxBlock {
-			st, f.reason = odd, "impossible block length"
+			st, p.reason = odd, "impossible block length"
 			break
 		}
 		next := pos + padded(size)
@@ -113,8 +114,9 @@ func (p *pcapng) walk(f *File, b *ntpac.Batch) state {
 			sink += mem[t]
 		}
 		block := mem[pos:next:next]
-		if p.u32(block[len(block)-4:]) != size && int64(pos) != trusted {
-			st, f.reason = odd, "block whose two lengths differ"
+		torn := p.u32(block[len(block)-4:]) != size
+		if torn && int64(pos) > trusted {
+			st, p.reason = odd, tornBlock
 			break
 		}
 		var c frame
@@ -125,8 +127,15 @@ func (p *pcapng) walk(f *File, b *ntpac.Batch) state {
 			reason = p.other(f, typ, block, &c)
 		}
 		if reason != "" {
-			st, f.reason = odd, reason
+			st, p.reason = odd, reason
 			break
+		}
+		if p.lost {
+			f.note(w.base+int64(pos), 0, "interface description lost: its packets are taken for Ethernet, in microseconds")
+			p.lost = false
+		}
+		if torn {
+			f.note(w.base+int64(next-4), 4, tornBlock)
 		}
 		if c.off == 0 {
 			pos = next
@@ -141,10 +150,6 @@ func (p *pcapng) walk(f *File, b *ntpac.Batch) state {
 	f.sink = sink
 	f.spanned(n, lo, hi)
 	f.took(b, n, pos)
-	if p.lost {
-		f.note(w.at(), 0, "interface description lost: its packets are taken for Ethernet, in microseconds")
-		p.lost = false
-	}
 	return st
 }
 
@@ -156,8 +161,9 @@ type frame struct {
 	link      ntpac.LinkType
 }
 
-// What is wrong with a packet block, if anything.
+// What is wrong with a block, if anything.
 const (
+	tornBlock   = "block whose two lengths differ"
 	tooShort    = "packet block too short"
 	tooLong     = "packet longer than its block"
 	undescribed = "packet of an interface that was not described"
@@ -247,29 +253,72 @@ func (p *pcapng) obsolete(f *File, b []byte, c *frame) string {
 	return ""
 }
 
-// judge: a block whose first length leads to another good block, or to the end, is taken, and only
-// the length at its end held to be wrong. Where the frame is sound and the content is not, just this block is
-// passed over.
-func (p *pcapng) judge(f *File) verdict {
+// mend: a block whose first length leads to other good blocks, or to the end, is taken, and only the length at
+// its end held to be wrong. Where the frame is sound and the content is not, just this block is passed
+// over.
+func (p *pcapng) mend(f *File, _ *ntpac.Batch) {
+	reason := p.reason
 	h, ok := f.win.peek(0, ngFrame)
-	if !ok {
-		return verdict{}
+	if !ok || !p.known(h) && !p.starts(h) || !f.win.fill(padded(p.u32(h[4:]))) {
+		f.search(p.seek, reason)
+		return
 	}
 	size := p.u32(h[4:])
-	section := binary.LittleEndian.Uint32(h) == ngSection && p.order(h)
-	if !section && !p.known(h) || size < ngFrame || size > ngMaxBlock || !f.win.fill(padded(size)) {
-		return verdict{}
-	}
 	n := padded(size)
 	b, _ := f.win.peek(0, n)
-	if p.u32(b[n-4:]) == size {
-		return verdict{pass: n}
+	switch {
+	case p.u32(b[n-4:]) == size, f.win.at() <= f.trusted:
+		f.lose(n, reason)
+	case p.block(f, n) || p.heads(f, n):
+		f.trusted = f.win.at()
+	default:
+		f.search(p.seek, reason)
 	}
-	if p.block(f, n) || !f.win.fill(n+1) {
-		f.note(f.win.at()+int64(n)-4, 4, f.reason)
-		return verdict{keep: true}
+}
+
+// rest has nothing to do: a block proves itself.
+func (p *pcapng) rest(*File, *ntpac.Batch) {}
+
+// tail: a packet whose lengths agree was cut by the end; anything else may be a corrupt length that
+// reaches over good blocks.
+func (p *pcapng) tail(f *File, _ *ntpac.Batch) {
+	h, ok := f.win.peek(0, 28)
+	if !ok || p.known(h) && p.u32(h) == ngEnhanced && p.fits(h, p.u32(h[4:])) && p.u32(h[4:])-32-p.u32(h[20:]) < 4 {
+		f.lose(f.win.left(), cutShort)
+		return
 	}
-	return verdict{}
+	f.search(p.seek, cutShort)
+}
+
+// starts reports whether a section can begin with this.
+func (p *pcapng) starts(h []byte) bool {
+	if binary.LittleEndian.Uint32(h) != ngSection || !p.order(h) {
+		return false
+	}
+	size := p.u32(h[4:])
+	return size >= 28 && size <= ngMaxBlock
+}
+
+// heads reports whether the first lengths of three blocks lead from one to the next, from rel bytes
+// ahead, or to the end of the source. It is a weaker proof than that of block.
+func (p *pcapng) heads(f *File, rel int) bool {
+	for range chained {
+		h, ok := f.win.peek(rel, ngFrame)
+		if !ok {
+			return f.win.left() == rel
+		}
+		size := p.u32(h[4:])
+		if !p.known(h) {
+			return false
+		}
+		if p.u32(h) == ngEnhanced {
+			if h, ok = f.win.peek(rel, 28); !ok || !p.fits(h, size) {
+				return false
+			}
+		}
+		rel += int(size)
+	}
+	return true
 }
 
 // known reports whether a block header has a type and a length that can be. Only types that are in use are
@@ -328,21 +377,10 @@ func (p *pcapng) fits(h []byte, size uint32) bool {
 	return n <= size-32 && size >= 32 && size-32-n < 64<<10 && (len(p.ifaces) == 0 || int(p.u32(h[8:])) < len(p.ifaces))
 }
 
-// genuine reports whether the block ahead, cut by the end, is a packet whose lengths go together.
-func (p *pcapng) genuine(f *File) bool {
-	h, ok := f.win.peek(0, 28)
-	if !ok {
-		return true // too little is left to search in
-	}
-	return p.known(h) && p.u32(h) == ngEnhanced && p.fits(h, p.u32(h[4:]))
-}
-
 // seek looks for the next block that proves itself.
 func (p *pcapng) seek(f *File) bool {
 	p.hurt = true
 	w := &f.win
-	w.ahead = true
-	defer func() { w.ahead = false }()
 	for w.fill(ngFrame) {
 		mem := w.mem[:w.end]
 		pos, last := w.pos, len(mem)-ngFrame

@@ -21,6 +21,7 @@ type records struct {
 	swapped lengths
 	seen    bool
 	last    ntpac.Time // of the record before
+	bad     int        // where walk found an odd record: so many bytes ahead
 }
 
 // lengths says how a file stores the captured and the original length.
@@ -93,9 +94,10 @@ func (r *records) version(h []byte) {
 	if r.big {
 		major, minor = minor, major
 	}
-	switch {
-	case major == 2 && minor == 2 && r.link == 6: // AIX: interface types, and nanoseconds
+	if major == 2 && minor == 2 && r.link == 6 { // AIX: interface types, and nanoseconds
 		r.link, r.unit, r.mul = 1, 1e9, 1
+	}
+	switch {
 	case major == 2 && minor < 3, major == 543: // 543.0 is DG/UX
 		r.swapped = originalFirst
 	case major == 2 && minor == 3:
@@ -191,7 +193,8 @@ func (r *records) walk(f *File, b *ntpac.Batch) state {
 // nearby is how far from its neighbour a timestamp may lie before it is looked at twice.
 const nearby = 86400 * ntpac.Second
 
-// walkPcap is the fast way: one load ahead for each record, so that memory is not waited for.
+// walkPcap is the fast way. A record is taken when the header behind it is sound too, for a record that
+// damage has shortened reaches over the next ones. So it always looks one header ahead.
 func (r *records) walkPcap(f *File, b *ntpac.Batch) state {
 	w := &f.win
 	mem, pos, hdr := w.mem[:w.end], w.pos, r.hdr
@@ -200,47 +203,52 @@ func (r *records) walkPcap(f *File, b *ntpac.Batch) state {
 	big, unit, mul, snap, last, link := r.big, r.unit, r.mul, r.snap, r.last, r.link
 	lo, hi := f.span()
 	if !r.seen && len(mem)-pos >= hdr {
-		last, r.seen = r.parse(mem[pos:]).ts, true
+		last = r.parse(mem[pos:]).ts
 	}
-	st, n, sink := full, 0, byte(0)
-	for ; n < len(out); n++ {
-		if len(mem)-pos < hdr {
-			st, f.need = short, hdr
+	var c ntpac.Packet // the record at pos, once its own header was found sound
+	st, n, next, known, doubt, sink := full, 0, pos, false, false, byte(0)
+	for {
+		if len(mem)-next < hdr {
+			st, f.need = short, next-pos+hdr
 			break
 		}
-		h := mem[pos : pos+16 : pos+16]
+		h := mem[next : next+16 : next+16]
 		one, two := binary.LittleEndian.Uint64(h), binary.LittleEndian.Uint64(h[8:])
 		sec, sub, caplen, wire := uint32(one), uint32(one>>32), uint32(two), uint32(two>>32)
 		if big {
 			sec, sub, caplen, wire = bits.ReverseBytes32(sec), bits.ReverseBytes32(sub), bits.ReverseBytes32(caplen), bits.ReverseBytes32(wire)
 		}
 		ts := ntpac.Time(sec)*ntpac.Second + ntpac.Time(sub)*mul
-		if caplen > snap || caplen > wire || wire == 0 || sub >= unit || uint64(ts-last+nearby) > uint64(2*nearby) {
-			if int64(pos) != trusted {
-				st = odd
+		suspect := caplen > snap || caplen > wire || wire-1 >= maxRecord || sub >= unit || uint64(ts-last+nearby) > uint64(2*nearby)
+		if suspect {
+			if int64(next) > trusted {
+				st, r.bad = odd, next-pos
 				break
 			}
 			ts = r.time(sec, sub)
 		}
-		next := pos + hdr + int(caplen)
-		if next > len(mem) {
-			st, f.need = short, hdr+int(caplen)
+		if known {
+			if doubt {
+				r.remark(f, mem[pos:], w.base+int64(pos))
+			}
+			out[n] = c
+			n++
+			lo, hi, r.last = min(lo, c.TS), max(hi, c.TS), c.TS
+		}
+		pos = next
+		if n == len(out) {
 			break
 		}
 		if t := pos + touchAhead; t < len(mem) {
 			sink += mem[t]
 		}
-		out[n] = ntpac.Packet{TS: ts, Off: w.base + int64(pos+hdr), Ord: ord + uint64(n), Pos: uint32(pos + hdr),
+		c = ntpac.Packet{TS: ts, Off: w.base + int64(pos+hdr), Ord: ord + uint64(n), Pos: uint32(pos + hdr),
 			Cap: caplen, Wire: wire, Link: link, Blk: blk}
-		lo, hi, last, pos = min(lo, ts), max(hi, ts), ts, next
+		next, last, known, doubt = pos+hdr+int(caplen), ts, true, suspect
 	}
-	f.sink = sink
-	r.last = last
+	f.sink, r.seen = sink, r.seen || n > 0
 	f.spanned(n, lo, hi)
 	f.took(b, n, pos)
-	if st == odd {
-		f.reason = r.complain(f)
-	}
 	return st
 }
 
@@ -249,40 +257,66 @@ const touchAhead = 2 << 10
 
 // walkAny is the way for rare formats.
 func (r *records) walkAny(f *File, b *ntpac.Batch) state {
+	for len(b.Packets) < cap(b.Packets) {
+		h := f.win.ready(0, r.hdr)
+		if h == nil {
+			f.need = r.hdr
+			return short
+		}
+		c := r.parse(h)
+		if at := f.win.at(); at > f.trusted && r.score(&c, r.last, r.seen, f.otherTime(r.last)) > 0 {
+			r.bad = 0
+			return odd
+		}
+		if h = f.win.ready(c.step, r.hdr); h == nil {
+			f.need = c.step + r.hdr
+			return short
+		}
+		d := r.parse(h)
+		if at := f.win.at() + int64(c.step); at > f.trusted && r.score(&d, c.ts, true, f.otherTime(c.ts)) > 0 {
+			r.bad = c.step
+			return odd
+		}
+		r.take(f, b)
+	}
+	return full
+}
+
+// take puts the record ahead, which lies whole in the window, into the batch.
+func (r *records) take(f *File, b *ntpac.Batch) {
 	w := &f.win
-	mem, pos := w.mem[:w.end], w.pos
-	out := b.Packets[len(b.Packets):cap(b.Packets)]
-	blk, ord, st, n := f.place(b), f.info.Packets, full, 0
+	h := w.mem[w.pos:w.end]
+	c := r.parse(h)
+	r.remark(f, h, w.at())
 	lo, hi := f.span()
-	for ; n < len(out); n++ {
-		if len(mem)-pos < r.hdr {
-			st, f.need = short, r.hdr
-			break
-		}
-		c := r.parse(mem[pos : pos+r.hdr])
-		if r.score(&c, r.last, r.seen, f.info.First) > 0 && w.base+int64(pos) != f.trusted {
-			st = odd
-			break
-		}
-		if len(mem)-pos < c.step {
-			st, f.need = short, c.step
-			break
-		}
-		if r.kind == snoopFile {
-			f.info.Dropped = max(f.info.Dropped, uint64(r.u32(mem[pos+12:])))
-		}
-		out[n] = ntpac.Packet{TS: c.ts, Off: w.base + int64(pos+r.hdr), Ord: ord + uint64(n), Pos: uint32(pos + r.hdr),
-			Cap: c.cap, Wire: c.wire, Link: r.link, Blk: blk}
-		lo, hi = min(lo, c.ts), max(hi, c.ts)
-		r.last, r.seen = c.ts, true
-		pos += c.step
+	pos := w.pos + r.hdr
+	b.Packets[:len(b.Packets)+1][len(b.Packets)] = ntpac.Packet{TS: c.ts, Off: w.base + int64(pos), Ord: f.info.Packets,
+		Pos: uint32(pos), Cap: c.cap, Wire: c.wire, Link: r.link, Blk: f.place(b)}
+	f.spanned(1, min(lo, c.ts), max(hi, c.ts))
+	f.took(b, 1, w.pos+c.step)
+	r.last, r.seen = c.ts, true
+}
+
+func (r *records) rest(f *File, b *ntpac.Batch) {
+	h := f.win.ready(0, r.hdr)
+	if h == nil {
+		return
 	}
-	f.spanned(n, lo, hi)
-	f.took(b, n, pos)
-	if st == odd {
-		f.reason = r.complain(f)
+	if c := r.parse(h); c.step == f.win.left() && r.score(&c, r.last, r.seen, f.otherTime(r.last)) <= sound {
+		r.take(f, b)
 	}
-	return st
+}
+
+// remark notes what is wrong with a record that is taken all the same, and a snoop record's drops.
+func (r *records) remark(f *File, h []byte, at int64) {
+	fraction := 4
+	if r.kind == snoopFile {
+		f.info.Dropped = max(f.info.Dropped, uint64(r.u32(h[12:])))
+		fraction = 20
+	}
+	if r.u32(h[fraction:]) >= r.unit {
+		f.note(at+int64(fraction), 4, "impossible fraction of a second, left away")
+	}
 }
 
 // span gives the lowest and highest timestamp so far, ready to be lowered and raised.

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -88,6 +90,9 @@ func unwrap(r io.Reader) (*stream, error) {
 		if s.kind != gzipFile && s.kind != zstdFile {
 			if n == 0 && err != io.EOF {
 				s.stop()
+				if len(s.layers) > 0 {
+					return nil, fmt.Errorf("%w, and nothing of it can be read: %w", err, ntpac.ErrNotCapture)
+				}
 				return nil, err
 			}
 			return s, s.accept(head)
@@ -140,10 +145,15 @@ func (s *stream) accept(head []byte) error {
 }
 
 func isText(head []byte) bool {
-	for _, c := range head {
-		if c < ' ' && c != '\n' && c != '\r' && c != '\t' {
+	for len(head) > 0 {
+		c, n := utf8.DecodeRune(head)
+		if !utf8.FullRune(head) { // cut by the end of head
+			return true
+		}
+		if c == utf8.RuneError || !unicode.IsPrint(c) && !unicode.IsSpace(c) {
 			return false
 		}
+		head = head[n:]
 	}
 	return true
 }

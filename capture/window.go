@@ -63,7 +63,7 @@ func (w *window) fill(need int) bool {
 		if w.err != nil {
 			return false
 		}
-		if w.end == len(w.mem) || len(w.mem)-w.pos < need {
+		if w.end == len(w.mem) || w.pos > 0 && len(w.mem)-w.pos < need {
 			w.turn(need)
 		}
 		room := w.mem[w.end:]
@@ -91,14 +91,23 @@ func (w *window) peek(rel, n int) ([]byte, bool) {
 	return w.mem[w.pos+rel : w.pos+rel+n], true
 }
 
-// turn begins a new block with what is left of the old one.
+// ready gives n bytes, rel bytes ahead, or nil where they were not read yet.
+func (w *window) ready(rel, n int) []byte {
+	if w.end-w.pos < rel+n {
+		return nil
+	}
+	return w.mem[w.pos+rel : w.pos+rel+n]
+}
+
+// turn begins a new block with what is left of the old one. A big block grows with what is really
+// there, since the length that asks for it may be corrupt.
 func (w *window) turn(need int) {
 	size := w.size
 	if need > size {
 		if w.ahead {
 			need *= 2 // else a search would copy the block again at each step
 		}
-		size = (need + 4095) &^ 4095
+		size = (min(need, max(4*w.size, 2*w.left())) + 4095) &^ 4095
 	}
 	b := w.take(size)
 	n := copy(b.Mem, w.mem[w.pos:w.end])

@@ -169,6 +169,7 @@ func (d *dispatcher) next(ctx context.Context, i int) (*ntpac.Batch, bool) {
 		select {
 		case b, ok := <-s.mail.C():
 			if !ok {
+				s.used = s.whole()
 				if s.err != nil && !s.whole() && !errors.Is(s.err, errDrained) && ctx.Err() == nil {
 					d.failed = append(d.failed, fmt.Errorf("%s: %w", s.name, s.err))
 				}

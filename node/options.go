@@ -21,7 +21,7 @@ type Options struct {
 	Window    ntpac.Time     // reorder window; default 1 s
 	Checksums reassembly.Checksums
 	KeyVLAN   bool
-	MaxMemory int64 // bytes that buffers may take in all; default 384 MB
+	MaxMemory int64 // bytes that buffers may take in all; default 240 MB
 	Snoopers  []ntpac.Snooper
 	Stdin     io.Reader
 	Now       func() time.Time // the wall clock, for the evidence log
@@ -38,7 +38,7 @@ func (o *Options) defaults() {
 		o.Window = ntpac.Second
 	}
 	if o.MaxMemory <= 0 {
-		o.MaxMemory = 384 << 20
+		o.MaxMemory = 240 << 20
 	}
 	if o.Now == nil {
 		o.Now = time.Now

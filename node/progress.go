@@ -39,15 +39,18 @@ func (p *Progress) Artifacts() map[string]int64 {
 }
 
 func (p *Progress) artifacts(as []*ntpac.Artifact) {
-	if len(as) == 0 {
-		return
+	for _, a := range as {
+		p.count(a.Type, 1)
 	}
+}
+
+func (p *Progress) count(kind string, n int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.byType == nil {
 		p.byType = map[string]int64{}
 	}
-	for _, a := range as {
-		p.byType[a.Type]++
+	if p.byType[kind] += n; p.byType[kind] == 0 {
+		delete(p.byType, kind)
 	}
 }

@@ -89,16 +89,16 @@ func (r *localRun) prepare(ctx context.Context, files []string) error {
 			if err := s.peek(ctx); err != nil {
 				return err
 			}
-			if s.info.Size > 0 {
-				r.prog.Total.Add(s.info.Size)
+			if s.begun.Size > 0 {
+				r.prog.Total.Add(s.begun.Size)
 			}
 		} else if r.o.Reference {
 			return ntpac.Usagef("--payload reference needs files that can be read again; standard input cannot: use --payload copy")
 		} else if len(files) > 1 {
 			return ntpac.Usagef("standard input cannot be merged with other files; give it alone")
 		}
-		if r.o.Reference && !s.info.Seekable {
-			return ntpac.Usagef("--payload reference needs uncompressed files; %s is %s: use --payload copy", name, s.info.Format)
+		if r.o.Reference && !s.begun.Seekable {
+			return ntpac.Usagef("--payload reference needs uncompressed files; %s is %s: use --payload copy", name, s.begun.Format)
 		}
 		r.sources = append(r.sources, s)
 	}
@@ -109,7 +109,8 @@ func (r *localRun) prepare(ctx context.Context, files []string) error {
 }
 
 func (r *localRun) run(ctx context.Context) (*Summary, error) {
-	if err := r.commitSources(ctx); err != nil {
+	before, err := r.st.Sources(ctx, r.o.Case)
+	if err != nil {
 		return nil, err
 	}
 	sys := actor.NewSystem(ctx, "run")
@@ -118,13 +119,18 @@ func (r *localRun) run(ctx context.Context) (*Summary, error) {
 			return nil, err
 		}
 	}
-	r.build(sys)
+	if err := r.commitSources(ctx, r.infos()); err != nil {
+		return nil, err
+	}
+	src := OpenSources(r.infos(), false)
+	defer src.Close()
+	r.build(sys, src)
+	r.w.expects.any = len(before) > 0 // earlier runs may have announced what this one brings
 	sys.Spawn("writer", actor.Escalate, r.w.run)
 	if r.w.snoop != nil {
-		src := OpenSources(r.infos(), false)
-		defer src.Close()
+		turns := newTurns()
 		for i := range r.o.Workers {
-			s := &snooper{mail: r.w.snoop, w: r.w, reg: r.reg, rule: r.o.Select, expects: r.w.expects,
+			s := &snooper{turns: turns, mail: r.w.snoop, w: r.w, reg: r.reg, rule: r.o.Select, expects: r.w.expects,
 				payload: func(c *ntpac.Conversation) ntpac.Payload { return Payload(ctx, r.st, src, c) }}
 			sys.Spawn(fmt.Sprintf("snooper/%d", i), actor.Escalate, s.run)
 		}
@@ -143,20 +149,20 @@ func (r *localRun) run(ctx context.Context) (*Summary, error) {
 
 func (r *localRun) infos() (is []ntpac.SourceInfo) {
 	for _, s := range r.sources {
-		is = append(is, s.info)
+		is = append(is, s.begun)
 	}
 	return is
 }
 
 // build makes the actors and joins their mailboxes.
-func (r *localRun) build(sys *actor.System) {
+func (r *localRun) build(sys *actor.System, src *Sources) {
 	n := r.o.Workers
 	r.stats = make(chan reassembly.Stats, n)
 	r.w = &writer{st: r.st, cs: r.o.Case, mail: actor.NewMailbox[delivery](64), credit: actor.NewCredit(r.o.MaxMemory / 8), bufs: &r.bufs, prog: r.prog,
 		expects: newExpectIndex()}
 	if !r.o.NoSnoop {
 		r.reg = snoop.NewRegistry(r.o.Snoopers)
-		r.w.snoop = actor.NewMailbox[*task](1 << 16)
+		r.w.snoop = actor.NewMailbox[*task](taskQueue)
 	}
 	seed := rand.Uint64()
 	r.d = &dispatcher{sys: sys, sources: r.sources, opened: make([]bool, len(r.sources)), stdin: r.o.Stdin, seed: seed, keyVLAN: r.o.KeyVLAN,
@@ -164,12 +170,12 @@ func (r *localRun) build(sys *actor.System) {
 		prog: r.prog, drain: r.drain}
 	cfg := reassembly.Config{Case: r.o.Case, Window: r.o.Window, Checksums: r.o.Checksums, KeyVLAN: r.o.KeyVLAN}
 	for range n {
-		s := &shard{mail: actor.NewMailbox[*ntpac.Batch](8), w: r.w, stats: r.stats}
+		s := &shard{mail: actor.NewMailbox[*ntpac.Batch](8), w: r.w, stats: r.stats, src: src}
 		s.col = store.NewCollector(s, &shardLoader{s}, &r.bufs)
 		s.col.Reference = r.o.Reference
 		s.col.Budget = r.o.MaxMemory / 2 / int64(n)
 		for _, src := range r.sources {
-			s.col.Sources = append(s.col.Sources, src.info.ID)
+			s.col.Sources = append(s.col.Sources, src.begun.ID)
 		}
 		s.re = reassembly.New(cfg, s.col)
 		r.shards = append(r.shards, s)
@@ -188,12 +194,12 @@ func (r *localRun) end(ctx context.Context, sum *Summary) error {
 			return context.Cause(ctx)
 		}
 	}
-	done := make(chan struct{})
-	go func() { r.w.pending.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	r.w.eager.Store(true)
+	if err := r.w.sync(ctx); err != nil {
+		return err
+	}
+	if err := r.w.pending.Wait(ctx); err != nil {
+		return err
 	}
 	if r.w.snoop != nil {
 		r.w.snoop.Close()
@@ -205,10 +211,8 @@ func (r *localRun) end(ctx context.Context, sum *Summary) error {
 // finish writes what is known of the sources only at their end, and fills the summary.
 func (r *localRun) finish(ctx context.Context, sum *Summary) error {
 	for _, s := range r.sources {
-		if s.hash != nil && s.whole() {
-			<-s.hash.done
-			s.info.SHA256 = s.hash.sum
-			s.info.Done = true
+		if err := s.finish(); err != nil {
+			return err
 		}
 		sum.Sources = append(sum.Sources, s.info)
 	}
@@ -229,22 +233,22 @@ func (r *localRun) finish(ctx context.Context, sum *Summary) error {
 	for _, s := range r.shards {
 		sum.Parked += s.col.Parked
 	}
-	return r.commitSources(ctx)
+	return r.commitSources(ctx, sum.Sources)
 }
 
 // commitSources stores the sources' records, and notes in the evidence log those that were read whole.
-func (r *localRun) commitSources(ctx context.Context) error {
-	c := ntpac.Commit{Case: r.o.Case}
-	for _, s := range r.sources {
-		c.Sources = append(c.Sources, s.info)
-		if !s.info.Done {
+func (r *localRun) commitSources(ctx context.Context, infos []ntpac.SourceInfo) error {
+	c := ntpac.Commit{Case: r.o.Case, Sources: infos}
+	for i := range infos {
+		s := &infos[i]
+		if !s.Done {
 			continue
 		}
-		body, err := json.Marshal(map[string]any{"source": s.info.Name, "sha256": s.info.SHA256, "size": s.info.Size, "packets": s.info.Packets})
+		body, err := json.Marshal(map[string]any{"source": s.Name, "sha256": s.SHA256, "size": s.Size, "packets": s.Packets})
 		if err != nil {
 			return err
 		}
-		key := sha256.Sum256(binary.BigEndian.AppendUint64(append([]byte("ingest\x00"+r.o.Case+"\x00"), s.info.SHA256[:]...), uint64(s.info.ID)))
+		key := sha256.Sum256(binary.BigEndian.AppendUint64(append([]byte("ingest\x00"+r.o.Case+"\x00"), s.SHA256[:]...), uint64(s.ID)))
 		c.Evidence = append(c.Evidence, ntpac.Evidence{Key: key, At: ntpac.Time(r.o.Now().UnixNano()), Kind: "ingest", Body: body})
 	}
 	return r.st.Commit(ctx, &c)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 
 	"ntpac"
 	"ntpac/actor"
@@ -17,6 +18,7 @@ type shard struct {
 	col   *store.Collector
 	w     *writer
 	ctx   context.Context // of the running actor
+	src   *Sources
 	box   delivery
 	err   error
 	stats chan<- reassembly.Stats
@@ -35,8 +37,8 @@ func (s *shard) run(ctx context.Context) error {
 		}
 		s.re.Push(b)
 		b.Free()
-		if s.err != nil {
-			return s.err
+		if err := errors.Join(s.err, s.col.Err()); err != nil {
+			return err
 		}
 		if s.mail.Depth() == 0 { // nothing to do but to hand on what there is
 			s.send()
@@ -47,7 +49,7 @@ func (s *shard) run(ctx context.Context) error {
 	}
 	s.re.Flush()
 	s.send()
-	return s.err
+	return errors.Join(s.err, s.col.Err())
 }
 
 // Chunk takes a packed chunk from the collector.
@@ -59,7 +61,7 @@ func (s *shard) Chunk(c ntpac.Chunk) {
 
 // Conversation takes a finished conversation from the collector.
 func (s *shard) Conversation(c *ntpac.Conversation, mem *store.Resident) {
-	s.w.pending.Add(1)
+	s.w.pending.Add()
 	s.w.prog.Conversations.Add(1)
 	t := &task{conv: c, mem: mem, credit: mem.Size() + taskOverhead}
 	s.box.tasks = append(s.box.tasks, t)
@@ -104,10 +106,21 @@ func (l *shardLoader) Conversation(id ntpac.ConversationID) (*ntpac.Conversation
 	return l.s.w.st.Conversation(l.s.ctx, l.s.w.cs, id)
 }
 
-// Chunk reads a stored chunk.
-func (l *shardLoader) Chunk(k ntpac.ChunkKey) ([]byte, error) {
+// Chunk reads a stored chunk that has n bytes in its latest version. Only where that is still on its way
+// must the writer hurry; n below 0 means that nobody knows.
+func (l *shardLoader) Chunk(k ntpac.ChunkKey, n int) ([]byte, error) {
+	if n >= 0 {
+		if b, err := l.s.w.st.Chunk(l.s.ctx, l.s.w.cs, k, nil); err == nil && len(b) == n {
+			return b, nil
+		}
+	}
 	if err := l.sync(); err != nil {
 		return nil, err
 	}
 	return l.s.w.st.Chunk(l.s.ctx, l.s.w.cs, k, nil)
+}
+
+// Payload reads the streams of a stored conversation, also where they lie in the sources.
+func (l *shardLoader) Payload(c *ntpac.Conversation) ntpac.Payload {
+	return Payload(l.s.ctx, l.s.w.st, l.s.src, c)
 }

@@ -19,6 +19,8 @@ type snooper struct {
 	rule    ntpac.Selector
 	payload func(*ntpac.Conversation) ntpac.Payload
 	expects *expectIndex
+	turns   *turns
+	only    []string // names of the snoopers that may run; empty for all
 }
 
 func (s *snooper) run(ctx context.Context) error {
@@ -27,10 +29,49 @@ func (s *snooper) run(ctx context.Context) error {
 		if !ok {
 			return nil
 		}
-		if err := s.snoop(ctx, t); err != nil {
-			return err
+		for t = s.turns.begin(t); t != nil; {
+			if err := s.snoop(ctx, t); err != nil {
+				return err
+			}
+			t = s.turns.end(t)
 		}
 	}
+}
+
+// turns lets only one snooper at a time read a conversation. An announcement that comes while it is
+// being read makes it be read again; what that finds must be stored after what the first reading found.
+type turns struct {
+	mu   sync.Mutex
+	busy map[ntpac.ConversationID][]*task // what waits behind the one being read
+}
+
+func newTurns() *turns { return &turns{busy: map[ntpac.ConversationID][]*task{}} }
+
+// begin gives the task back if nobody reads its conversation; else whoever does will take it.
+func (k *turns) begin(t *task) *task {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	wait, busy := k.busy[t.conv.ID]
+	if busy {
+		k.busy[t.conv.ID] = append(wait, t)
+		return nil
+	}
+	k.busy[t.conv.ID] = nil
+	return t
+}
+
+// end gives the next task for the same conversation.
+func (k *turns) end(t *task) *task {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	id := t.conv.ID
+	wait := k.busy[id]
+	if len(wait) == 0 {
+		delete(k.busy, id)
+		return nil
+	}
+	k.busy[id] = wait[1:]
+	return wait[0]
 }
 
 func (s *snooper) snoop(ctx context.Context, t *task) error {
@@ -39,12 +80,9 @@ func (s *snooper) snoop(ctx context.Context, t *task) error {
 		s.w.done(t)
 		return nil
 	}
-	if t.expect == nil {
-		e, err := s.expected(ctx, c)
-		if err != nil {
-			return err
-		}
-		t.expect = e
+	expect, err := s.expected(ctx, c)
+	if err != nil {
+		return err
 	}
 	var p ntpac.Payload
 	if t.mem.Whole() {
@@ -52,7 +90,15 @@ func (s *snooper) snoop(ctx context.Context, t *task) error {
 	} else {
 		p = s.payload(c)
 	}
-	g := snoop.Run(ctx, s.reg, ntpac.NewDialog(c, p), snoop.Options{Expected: t.expect, Part: func(g *ntpac.Generation) error {
+	d := ntpac.NewDialog(c, p)
+	if len(s.only) > 0 {
+		if !s.allowed(d, expect) {
+			s.w.done(t)
+			return nil
+		}
+		d = d.Fresh()
+	}
+	g := snoop.Run(ctx, s.reg, d, snoop.Options{Expected: expect, Part: func(g *ntpac.Generation) error {
 		return s.w.mail.Send(ctx, delivery{gen: g})
 	}})
 	if ctx.Err() != nil {

@@ -22,10 +22,12 @@ type source struct {
 	mail  *actor.Mailbox[*ntpac.Batch]
 	hash  *hasher
 	pool  *batchPool
-	err   error // set before mail is closed
-	info  ntpac.SourceInfo
-	first ntpac.Time // of its first packet, found by a look before the run
+	err   error            // set before mail is closed
+	begun ntpac.SourceInfo // what is known before it is read,
+	info  ntpac.SourceInfo // and at its end; set before mail is closed
+	first ntpac.Time       // of its first packet, found by a look before the run
 	empty bool
+	used  bool // everything that was read went through the balancer
 
 	drain   context.Context              // ends when no more shall be read
 	reading atomic.Pointer[capture.File] // for progress
@@ -40,7 +42,8 @@ func (s *source) peek(ctx context.Context) error {
 	defer f.Close()
 	b := &ntpac.Batch{Packets: make([]ntpac.Packet, 0, 1)}
 	err = f.Next(ctx, b)
-	s.info = f.Info()
+	s.begun = f.Info()
+	s.info = s.begun
 	if s.empty = len(b.Packets) == 0; !s.empty {
 		s.first = b.Packets[0].TS
 	}
@@ -62,7 +65,7 @@ func (s *source) open(ctx context.Context, sys *actor.System, stdin io.Reader) (
 		return err
 	}
 	s.reading.Store(s.file)
-	s.info = s.file.Info()
+	s.begun = s.file.Info()
 	sys.Spawn(fmt.Sprintf("source/%d/hash", s.index), actor.Escalate, s.hash.run)
 	sys.Spawn(fmt.Sprintf("source/%d", s.index), actor.Escalate, s.run)
 	return nil
@@ -96,6 +99,29 @@ func (s *source) run(ctx context.Context) error {
 			return nil // the dispatcher reports what went wrong: what was read before stays
 		}
 	}
+}
+
+// finish completes what is known of the source when its actors have ended. Only one whose every packet
+// was taken in is done.
+func (s *source) finish() error {
+	switch {
+	case s.used:
+		<-s.hash.done
+		s.info.SHA256, s.info.Done = s.hash.sum, true
+	case s.empty && s.file == nil: // it was never opened for the merge
+		sum, err := capture.Sum(s.name)
+		if err != nil {
+			return err
+		}
+		s.info = s.begun
+		s.info.SHA256, s.info.Done = sum, true
+	default:
+		if s.err == nil {
+			s.info = s.begun
+		}
+		s.info.Done = false
+	}
+	return nil
 }
 
 // hasher computes the SHA-256 of a source beside its reading: it costs as much as all of the reading,

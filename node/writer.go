@@ -2,7 +2,7 @@ package node
 
 import (
 	"context"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"ntpac"
@@ -14,12 +14,15 @@ import (
 type task struct {
 	conv   *ntpac.Conversation
 	mem    *store.Resident // its payload, while it is in memory
-	expect *ntpac.Expectation
 	credit int64
 }
 
 // taskOverhead is what a task is charged beside its payload.
 const taskOverhead = 4 << 10
+
+// taskQueue is the length of the snoopers' mailbox. The writer sends into it and the snoopers into the
+// writer's, so it must never fill: the credit that every task takes bounds it far below.
+const taskQueue = 1 << 16
 
 // delivery is what the writer gets in one message.
 type delivery struct {
@@ -39,10 +42,12 @@ type writer struct {
 	mail    *actor.Mailbox[delivery]
 	snoop   *actor.Mailbox[*task] // nil: nothing is snooped
 	credit  *actor.Credit
-	pending sync.WaitGroup // conversations that are not all done yet
+	pending pending // conversations that are not all done yet
 	bufs    *store.Buffers
 	prog    *Progress
 	expects *expectIndex
+	reread  map[ntpac.ConversationID]bool // conversations that were announced after they had been read
+	eager   atomic.Bool                   // nothing big is to come: commit what there is
 
 	c     ntpac.Commit
 	tasks []*task
@@ -60,7 +65,7 @@ const (
 )
 
 func (w *writer) run(ctx context.Context) error {
-	w.c.Case = w.cs
+	w.c.Case, w.reread = w.cs, map[ntpac.ConversationID]bool{}
 	timer := time.NewTimer(commitDelay)
 	timer.Stop()
 	for {
@@ -71,13 +76,13 @@ func (w *writer) run(ctx context.Context) error {
 		select {
 		case d, ok := <-w.mail.C():
 			if !ok {
-				return w.commit(ctx)
+				return w.end(ctx)
 			}
 			if w.rows == 0 {
 				timer.Reset(commitDelay)
 			}
 			w.take(d)
-			if w.bytes < commitBytes && w.rows < commitRows && len(w.syncs) == 0 {
+			if w.bytes < commitBytes && w.rows < commitRows && len(w.syncs) == 0 && !(w.eager.Load() && w.mail.Depth() == 0) {
 				continue
 			}
 		case <-due:
@@ -155,7 +160,11 @@ func (w *writer) commit(ctx context.Context) error {
 // that are stored later find the expectation themselves.
 func (w *writer) announce(ctx context.Context, gens []*ntpac.Generation) error {
 	for _, g := range gens {
-		w.prog.artifacts(g.Artifacts)
+		if !w.reread[g.Conversation] {
+			w.prog.artifacts(g.Artifacts)
+		}
+	}
+	for _, g := range gens {
 		for i := range g.Expectations {
 			e := &g.Expectations[i]
 			w.expects.add(e)
@@ -164,11 +173,47 @@ func (w *writer) announce(ctx context.Context, gens []*ntpac.Generation) error {
 				return err
 			}
 			for _, c := range cs {
-				w.pending.Add(1)
-				if err := w.snoop.Send(ctx, &task{conv: c, expect: e}); err != nil {
+				if err := w.recount(ctx, c); err != nil {
+					return err
+				}
+				w.pending.Add()
+				if err := w.snoop.Send(ctx, &task{conv: c}); err != nil {
 					return err
 				}
 			}
+		}
+	}
+	return nil
+}
+
+// recount takes what was found in a conversation out of the counters: it is about to be read again, and
+// counts at the end with what is visible then.
+func (w *writer) recount(ctx context.Context, c *ntpac.Conversation) error {
+	if w.reread[c.ID] {
+		return nil
+	}
+	w.reread[c.ID] = true
+	return w.countVisible(ctx, c.ID, -1)
+}
+
+func (w *writer) countVisible(ctx context.Context, id ntpac.ConversationID, n int64) error {
+	for a, err := range w.st.Artifacts(ctx, &ntpac.Query{Case: w.cs, IDs: []ntpac.ConversationID{id}}) {
+		if err != nil {
+			return err
+		}
+		w.prog.count(a.Type, n)
+	}
+	return nil
+}
+
+// end makes the last commit and completes the counters.
+func (w *writer) end(ctx context.Context) error {
+	if err := w.commit(ctx); err != nil {
+		return err
+	}
+	for id := range w.reread {
+		if err := w.countVisible(ctx, id, 1); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -183,6 +183,8 @@ func samples() []sample {
 		{name: "gtpu-extension", frame: pcaptest.Ether(udpTo(portGTPU, bytesOf([]byte{0x34, 255, 0, byte(8 + len(tcp4())), 0, 0, 0, 5, 0, 0, 0, 0x85, 1, 0, 0, 0}, tcp4()))), tunnel: ntpac.GTPU},
 		{name: "l2tp-all", frame: pcaptest.Ether(udpTo(portL2TP, bytesOf([]byte{0x4a, 2, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 2, 9, 9}, pcaptest.PPP(tcp4())))), tunnel: ntpac.L2TP},
 		{name: "mpls-udp", frame: pcaptest.Ether(udpTo(portMPLS, pcaptest.MPLS(tcp4(), 16))), tunnel: ntpac.MPLSIP},
+		{name: "lisp", frame: pcaptest.Ether(udpTo(portLISP, bytesOf([]byte{0x88, 1, 2, 3, 0, 0, 42, 1}, tcp4()))), tunnel: ntpac.LISP, id: 42},
+		{name: "ayiya", frame: pcaptest.Ether(udpTo(portAYIYA, bytesOf([]byte{0x41, 0x52, 0x11, 41}, make([]byte, 4+16+20), tcp6()))), tunnel: ntpac.AYIYA, v6: true},
 		{name: "l2tp", frame: pcaptest.Ether(udpTo(portL2TP, bytesOf([]byte{0, 2, 0, 1, 0, 2, 0xff, 3}, pcaptest.PPP(tcp4())))), tunnel: ntpac.L2TP},
 	} {
 		s.link, s.proto = linkEthernet, ntpac.TCP

@@ -186,7 +186,7 @@ func TestNoTunnel(t *testing.T) {
 	inner := pcaptest.Ether(tcp4())
 	short := pcaptest.Ether(tcp4())
 	short[17] += 10 // the inner datagram claims more than the outer holds
-	for _, port := range []uint16{portL2TP, portGTPU, portTeredo, portGRE, portVXLAN, portVXLANGPE, portGENEVE, portMPLS, portOTV} {
+	for _, port := range []uint16{portL2TP, portGTPU, portTeredo, portLISP, portGRE, portVXLAN, portVXLANGPE, portAYIYA, portGENEVE, portMPLS, portOTV} {
 		for name, data := range map[string][]byte{"text": []byte("GET / HTTP/1.1\r\nHost: example.org\r\n\r\n and some more, to be long enough"),
 			"zeros": make([]byte, 100), "short": {8}, "empty": nil, "vxlan of nothing": {8, 0, 0, 0, 0, 0, 1, 0, 1, 2, 3},
 			"too long": bytesOf([]byte{8, 0, 0, 0, 0, 0, 1, 0}, short)} {

@@ -134,9 +134,11 @@ const (
 	portL2TP     = 1701
 	portGTPU     = 2152
 	portTeredo   = 3544
+	portLISP     = 4341
 	portGRE      = 4754
 	portVXLAN    = 4789
 	portVXLANGPE = 4790
+	portAYIYA    = 5072
 	portGENEVE   = 6081
 	portMPLS     = 6635
 	portOTV      = 8472 // also VXLAN's first port on Linux
@@ -144,7 +146,7 @@ const (
 
 func tunnelPort(p uint16) bool {
 	switch p {
-	case portL2TP, portGTPU, portTeredo, portGRE, portVXLAN, portVXLANGPE, portGENEVE, portMPLS, portOTV:
+	case portL2TP, portGTPU, portTeredo, portLISP, portGRE, portVXLAN, portVXLANGPE, portAYIYA, portGENEVE, portMPLS, portOTV:
 		return true
 	}
 	return false
@@ -188,6 +190,10 @@ func (w *walk) portTunnel(port uint16) bool {
 		return w.gtpu()
 	case portTeredo:
 		return w.teredo()
+	case portLISP:
+		return w.lisp()
+	case portAYIYA:
+		return w.ayiya()
 	case portGRE:
 		return w.gre(true)
 	case portMPLS:
@@ -285,4 +291,28 @@ func (w *walk) l2tp() bool {
 		n += 2 + int(w.u16(n))
 	}
 	return w.inside(ntpac.L2TP, 0, n, typePPP, true)
+}
+
+// lisp reads a data packet of LISP (RFC 9300, section 5.1), not an encrypted one. With the I flag the
+// header names the instance that the addresses belong to.
+func (w *walk) lisp() bool {
+	flags, id := w.u8(0), uint32(0)
+	if flags&3 != 0 {
+		return false
+	}
+	if flags&8 != 0 {
+		id = w.u32(4) >> 8
+	}
+	return w.inside(ntpac.LISP, id, 8, typeIPv4, true)
+}
+
+// ayiya reads a packet that is forwarded (draft-massar-v6ops-ayiya-02, section 3): the lengths of
+// identity, a power of two, and of signature, in four bytes, are in the first two bytes; the third one
+// ends in the operation.
+func (w *walk) ayiya() bool {
+	op, next := w.u8(2)&15, w.u8(3)
+	if op != 1 && op != 3 || next != protoIPv6 && next != protoIPv4 { // forward, echo request and forward
+		return false
+	}
+	return w.inside(ntpac.AYIYA, 0, 8+1<<int(w.u8(0)>>4)+int(w.u8(1)>>4)*4, typeIPv6, true)
 }

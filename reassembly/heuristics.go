@@ -229,6 +229,13 @@ func (r *Reassembler) tied(f *flow, side ntpac.Side, t *segmentView, off int64) 
 	if t.hasAck && peer.state&haveBase != 0 && abs(peer.unwrap(t.ack)-peer.high) <= r.cfg.MaxLost {
 		return true
 	}
+	if t.hasAck && peer.state&(haveBase|sawAck) == sawAck {
+		// Nothing is known of the peer's stream but how far it was acknowledged.
+		on := int64(int32(t.ack - uint32(peer.acked)))
+		if on >= -r.cfg.MaxLost && (on <= r.cfg.MaxLost || on <= ackTie && off-me.high <= ackTie) {
+			return true
+		}
+	}
 	if !t.hasTS || me.state&sawTS == 0 {
 		return false
 	}
@@ -237,6 +244,11 @@ func (r *Reassembler) tied(f *flow, side ntpac.Side, t *segmentView, off int64) 
 	d := int64(int32(t.tsval - me.tsval))
 	return d >= -1 && d <= 10_000+int64((t.now-f.last)/1e6)*2
 }
+
+// ackTie is how far both numbers of a segment may have gone on since the last one of its side, where the
+// other side was not captured, to tie it: that another connection's do is far less likely than that its
+// sequence number alone lies within 4 kB.
+const ackTie = 1 << 20
 
 func abs(x int64) int64 {
 	if x < 0 {

@@ -250,9 +250,10 @@ func tcpCause(f *flow, cause ntpac.CloseCause) ntpac.CloseCause {
 	return cause
 }
 
-// conversation builds the record of a flow from what the reassembler knows.
+// conversation builds the record of a flow from what the reassembler knows. It is good until the next one.
 func (r *Reassembler) conversation(f *flow) *ntpac.Conversation {
-	c := &ntpac.Conversation{ID: f.id(), Case: r.cfg.Case, Key: f.key.FlowKey(), First: f.first, Last: f.last, Client: f.client, ClientBy: f.clientBy,
+	c := &r.conv
+	*c = ntpac.Conversation{ID: f.id(), Case: r.cfg.Case, Key: f.key.FlowKey(), First: f.first, Last: f.last, Client: f.client, ClientBy: f.clientBy,
 		SplitBy: f.split.String(), Flags: f.flags, VLAN: f.vlan, Revision: f.revision}
 	tcp := f.key.Proto() == ntpac.TCP
 	x := r.extras.look(f)

@@ -17,7 +17,7 @@ type Merger struct {
 
 	window  ntpac.Time
 	sources []mergeSource
-	heap    []mergeItem
+	active  []int // sources that have packets waiting
 	batches []mergeBatch
 	free    []uint32
 	n       uint64
@@ -29,6 +29,9 @@ type Merger struct {
 const maxAhead = 8
 
 type mergeSource struct {
+	run        []mergeItem // waiting, in order: from head on
+	head       int
+	back       []mergeItem // a heap of what came too far back to be put into run
 	clock      Clock
 	ahead      uint64
 	marks      [maxAhead]ntpac.Time // the clock after each of the last batches
@@ -50,12 +53,9 @@ type mergeBatch struct {
 type mergeItem struct {
 	at    ntpac.Time // effective time
 	ts    ntpac.Time
-	order uint64 // flags and sequence number
-	sum   uint64 // of header and payload
 	seq   uint64 // arrival, between packets that are equal in all else
 	batch uint32
 	index uint32
-	src   uint16
 }
 
 // NewMerger makes a Merger for n sources.
@@ -74,6 +74,7 @@ func (m *Merger) Add(src int, b *ntpac.Batch) {
 		return
 	}
 	k := m.slot()
+	m.batches[k].b = b
 	s := &m.sources[src]
 	if !s.clock.begun && !s.announced {
 		s.announced, s.from = true, b.Packets[0].TS
@@ -85,10 +86,11 @@ func (m *Merger) Add(src int, b *ntpac.Batch) {
 		if s.clock.See(p.TS) {
 			s.disordered = true
 		}
-		it := mergeItem{at: max(p.TS, s.clock.High-m.window), ts: p.TS, seq: m.n, batch: k, index: uint32(i), src: uint16(src)}
-		it.order, it.sum = contentOrder(b.Frame(p), p)
+		if s.waiting() == 0 {
+			m.active = append(m.active, src)
+		}
+		m.put(s, mergeItem{at: max(p.TS, s.clock.High-m.window), ts: p.TS, seq: m.n, batch: k, index: uint32(i)})
 		m.n++
-		m.push(it)
 	}
 	s.marks[s.added%s.ahead] = s.clock.High
 	s.added++
@@ -170,23 +172,31 @@ func (m *Merger) Next(out *ntpac.Batch) bool {
 	if w := m.Waits(); w >= 0 {
 		limit = m.mark(&m.sources[w])
 	}
-	for len(m.heap) > 0 && (m.heap[0].at < limit || m.held > m.MaxHeld) {
+	for len(m.active) > 0 {
+		a := m.first()
+		s := &m.sources[m.active[a]]
+		it, late := m.peek(s)
+		if it.at >= limit && m.held <= m.MaxHeld {
+			break
+		}
 		if len(out.Packets) == cap(out.Packets) || len(out.Blocks) > 1<<15 {
 			return true
 		}
-		if m.heap[0].at >= limit {
+		if it.at >= limit {
 			m.Forced++
 		}
-		m.emit(m.pop(), out)
+		m.emit(s, it, out)
+		if s.take(late, m); s.waiting() == 0 {
+			m.active = append(m.active[:a], m.active[a+1:]...)
+		}
 	}
 	return false
 }
 
-func (m *Merger) emit(it mergeItem, out *ntpac.Batch) {
+func (m *Merger) emit(s *mergeSource, it *mergeItem, out *ntpac.Batch) {
 	mb := &m.batches[it.batch]
 	p := mb.b.Packets[it.index]
 	blk := mb.b.Blocks[p.Blk]
-	s := &m.sources[it.src]
 	if s.blk != blk {
 		s.blk, s.blkIndex = blk, uint16(len(out.Blocks))
 		blk.Retain(1)
@@ -214,51 +224,123 @@ func lag(d ntpac.Time) uint32 {
 	return uint32(min(max(d+ms-1, 0)/ms, 1<<32-1))
 }
 
-func (a *mergeItem) before(b *mergeItem) bool {
+// before orders two packets. Their content is looked at only where their times are equal.
+func (m *Merger) before(a, b *mergeItem) bool {
 	switch {
 	case a.at != b.at:
 		return a.at < b.at
 	case a.ts != b.ts:
 		return a.ts < b.ts
-	case a.order != b.order:
-		return a.order < b.order
-	case a.sum != b.sum:
-		return a.sum < b.sum
+	}
+	ao, as := m.content(a)
+	bo, bs := m.content(b)
+	switch {
+	case ao != bo:
+		return ao < bo
+	case as != bs:
+		return as < bs
 	}
 	return a.seq < b.seq
 }
 
-func (m *Merger) push(it mergeItem) {
-	m.heap = append(m.heap, it)
-	i := len(m.heap) - 1
+func (m *Merger) content(it *mergeItem) (order, sum uint64) {
+	b := m.batches[it.batch].b
+	p := &b.Packets[it.index]
+	return contentOrder(b.Frame(p), p)
+}
+
+// first is the index in active of the source whose next packet comes first.
+func (m *Merger) first() (a int) {
+	if len(m.active) == 1 {
+		return 0
+	}
+	best, _ := m.peek(&m.sources[m.active[0]])
+	for i := 1; i < len(m.active); i++ {
+		if it, _ := m.peek(&m.sources[m.active[i]]); m.before(it, best) {
+			a, best = i, it
+		}
+	}
+	return a
+}
+
+func (s *mergeSource) waiting() int { return len(s.run) - s.head + len(s.back) }
+
+// peek gives the first packet that waits of a source, and whether it lies in the heap.
+func (m *Merger) peek(s *mergeSource) (it *mergeItem, back bool) {
+	switch {
+	case len(s.back) == 0:
+		return &s.run[s.head], false
+	case s.head == len(s.run) || m.before(&s.back[0], &s.run[s.head]):
+		return &s.back[0], true
+	}
+	return &s.run[s.head], false
+}
+
+// take removes what peek gave.
+func (s *mergeSource) take(back bool, m *Merger) {
+	if back {
+		m.pop(&s.back)
+		return
+	}
+	if s.head++; s.head == len(s.run) {
+		s.run, s.head = s.run[:0], 0
+	} else if s.head >= 4096 && s.head*2 >= len(s.run) {
+		s.run = append(s.run[:0], s.run[s.head:]...)
+		s.head = 0
+	}
+}
+
+// maxShift is how many places a packet is moved forward in its run: disorder is mostly small. What has
+// to go farther waits in a heap, so that no capture can make the moving expensive.
+const maxShift = 32
+
+// put adds a packet to what waits of its source.
+func (m *Merger) put(s *mergeSource, it mergeItem) {
+	i := len(s.run)
+	for low := max(s.head, i-maxShift); i > low && m.before(&it, &s.run[i-1]); {
+		i--
+	}
+	if i > s.head && i == len(s.run)-maxShift && m.before(&it, &s.run[i-1]) {
+		m.push(&s.back, it)
+		return
+	}
+	s.run = append(s.run, it)
+	copy(s.run[i+1:], s.run[i:])
+	s.run[i] = it
+}
+
+func (m *Merger) push(heap *[]mergeItem, it mergeItem) {
+	h := append(*heap, it)
+	*heap = h
+	i := len(h) - 1
 	for i > 0 {
 		up := (i - 1) / 2
-		if !m.heap[i].before(&m.heap[up]) {
+		if !m.before(&h[i], &h[up]) {
 			break
 		}
-		m.heap[i], m.heap[up] = m.heap[up], m.heap[i]
+		h[i], h[up] = h[up], h[i]
 		i = up
 	}
 }
 
-func (m *Merger) pop() mergeItem {
-	top := m.heap[0]
-	n := len(m.heap) - 1
-	m.heap[0] = m.heap[n]
-	m.heap = m.heap[:n]
+func (m *Merger) pop(heap *[]mergeItem) {
+	h := *heap
+	n := len(h) - 1
+	h[0] = h[n]
+	h = h[:n]
+	*heap = h
 	for i := 0; ; {
 		c := 2*i + 1
 		if c >= n {
-			break
+			return
 		}
-		if c+1 < n && m.heap[c+1].before(&m.heap[c]) {
+		if c+1 < n && m.before(&h[c+1], &h[c]) {
 			c++
 		}
-		if !m.heap[c].before(&m.heap[i]) {
-			break
+		if !m.before(&h[c], &h[i]) {
+			return
 		}
-		m.heap[i], m.heap[c] = m.heap[c], m.heap[i]
+		h[i], h[c] = h[c], h[i]
 		i = c
 	}
-	return top
 }

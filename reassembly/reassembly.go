@@ -81,7 +81,8 @@ type Sink interface {
 	// Conflict keeps an alternative to bytes given before or about to be given. c.Alt is valid only
 	// during the call; c.From is the index in the merge group.
 	Conflict(h uint32, s ntpac.Side, c ntpac.Conflict)
-	// Close ends a conversation. The sink adds what it knows: gaps, conflicts, hashes, sources.
+	// Close ends a conversation. c is valid only during the call: a sink that keeps it copies it, and adds
+	// what it knows: gaps, conflicts, hashes, sources.
 	Close(h uint32, c *ntpac.Conversation)
 	// Reopen goes on with a conversation that was closed, and gives its new handle; ok is false where
 	// the sink does not have it any more.
@@ -140,6 +141,7 @@ type Reassembler struct {
 	stats  Stats
 	idBuf  []byte
 	event  ntpac.Event
+	conv   ntpac.Conversation // what Close gives
 	keys   [stride]packet.RawKey
 	sides  [stride]ntpac.Side
 	found  [stride]uint32

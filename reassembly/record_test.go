@@ -95,7 +95,9 @@ func (r *record) Conflict(h uint32, s ntpac.Side, k ntpac.Conflict) {
 	r.open[h].alts[s] = append(r.open[h].alts[s], k)
 }
 
-func (r *record) Close(h uint32, c *ntpac.Conversation) {
+func (r *record) Close(h uint32, conv *ntpac.Conversation) {
+	c := new(ntpac.Conversation)
+	*c = *conv
 	v := r.open[h]
 	delete(r.open, h)
 	if v.known && v.id != c.ID {

@@ -60,4 +60,4 @@ func (noLoader) Conversation(ntpac.ConversationID) (*ntpac.Conversation, error) 
 	return nil, ntpac.ErrNotFound
 }
 
-func (noLoader) Chunk(ntpac.ChunkKey) ([]byte, error) { return nil, ntpac.ErrNotFound }
+func (noLoader) Chunk(ntpac.ChunkKey, int) ([]byte, error) { return nil, ntpac.ErrNotFound }

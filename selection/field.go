@@ -107,8 +107,7 @@ func conversationFields(capture func(ntpac.SourceID) string) map[string]*field {
 	words("close", func(c *ntpac.Conversation) string { return c.Close.String() }, "fin", "rst", "idle", "end", "limit")
 	words("client_by", func(c *ntpac.Conversation) string { return c.ClientBy.String() }, "syn", "payload", "port", "first")
 	words("split_by", func(c *ntpac.Conversation) string { return c.SplitBy })
-	words("tunnel", func(c *ntpac.Conversation) string { return c.Key.Tunnel.String() },
-		"gre", "ipip", "6in4", "teredo", "vxlan", "geneve", "gtpu", "erspan")
+	words("tunnel", func(c *ntpac.Conversation) string { return c.Key.Tunnel.String() }, tunnels()...)
 	add(&field{name: "flags", lower: true, values: ntpac.ConvFlags(^uint32(0)).Names(), texts: func(s *subject, match func(string) bool) bool {
 		return s.c.Flags != 0 && slices.ContainsFunc(s.c.Flags.Names(), match)
 	}})
@@ -116,6 +115,14 @@ func conversationFields(capture func(ntpac.SourceID) string) map[string]*field {
 		return slices.ContainsFunc(s.c.Sources, func(id ntpac.SourceID) bool { return match(capture(id)) })
 	}})
 	sums(add)
+	return out
+}
+
+// tunnels lists the names of the tunnels that the vocabulary knows.
+func tunnels() (out []string) {
+	for t := ntpac.NoTunnel + 1; !strings.HasPrefix(t.String(), "tunnel-"); t++ {
+		out = append(out, t.String())
+	}
 	return out
 }
 

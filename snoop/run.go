@@ -126,12 +126,8 @@ func (r *run) choose() (i int, by ntpac.AppBy) {
 		n.none.Add(1)
 		return -1, by
 	}
-	if c := r.d.Conv; c.ClientBy != ntpac.BySyn || c.Key.Proto != ntpac.TCP {
-		if swapped {
-			r.d.Swap()
-		} else if by == ntpac.ByContent {
-			c.ClientBy = ntpac.ByPayload
-		}
+	if c := r.d.Conv; swapped && (c.ClientBy != ntpac.BySyn || c.Key.Proto != ntpac.TCP) {
+		r.d.Swap()
 	}
 	return i, by
 }
@@ -214,8 +210,12 @@ func (r *run) cut() {
 	r.gen, r.bytes, r.arena = &next, 0, nil
 }
 
-// arenaSize is how much memory for encoded fields is taken at once.
-const arenaSize = 16 << 10
+// Memory for encoded fields is taken in pieces: small ones for the many conversations of a few
+// artifacts, then bigger ones.
+const (
+	arenaFirst = 512
+	arenaMost  = 32 << 10
+)
 
 // encode sets a.JSON. Bytes that are not UTF-8 become U+FFFD, as encoding/json has it; snoopers that
 // must keep them escape them first.
@@ -236,7 +236,7 @@ func (r *run) encode(a *ntpac.Artifact) {
 		return
 	}
 	if cap(r.arena)-len(r.arena) < len(b) {
-		r.arena = make([]byte, 0, max(arenaSize, len(b)))
+		r.arena = make([]byte, 0, max(arenaFirst, min(4*cap(r.arena), arenaMost), len(b)))
 	}
 	at := len(r.arena)
 	r.arena = append(r.arena, b...)

@@ -123,7 +123,8 @@ func (r *Registry) Stats() Stats {
 
 // Identify asks the snoopers whose conversation this is. Content decides: a snooper that is certain
 // wins over all others, and of several certain ones the one whose well-known port agrees, else the
-// first of the list. One that is unsure, or sees its protocol damaged, is taken only where the port
+// first of the list. One whose protocol begins later in the conversation comes behind those that know
+// how it begins. One that is unsure, or sees its protocol damaged, is taken only where the port
 // agrees. It does not allocate. A nil snooper means that nobody knows the conversation.
 func (r *Registry) Identify(h *ntpac.Head) (s ntpac.Snooper, by ntpac.AppBy, swapped bool) {
 	i, by, swapped := r.identify(h)
@@ -133,42 +134,52 @@ func (r *Registry) Identify(h *ntpac.Head) (s ntpac.Snooper, by ntpac.AppBy, swa
 	return r.list[i].snooper, by, swapped
 }
 
+// choice is a snooper by its index, and what it says; -1 is nobody.
+type choice struct {
+	i int
+	v ntpac.Verdict
+}
+
 func (r *Registry) identify(h *ntpac.Head) (best int, by ntpac.AppBy, swapped bool) {
-	best = -1
-	var verdict ntpac.Verdict
+	hint, later, certain := choice{i: -1}, choice{i: -1}, choice{i: -1}
 	// The server's port is the better hint; the roles may be wrong, so the client's is one too.
 	ported := [2][]int{r.byPort[portKey{h.Proto, h.Port[ntpac.Down]}], r.byPort[portKey{h.Proto, h.Port[ntpac.Up]}]}
 	for _, list := range ported {
 		for _, i := range list {
-			v := r.probe(i, h)
-			if v.Confidence == ntpac.Certain {
+			switch v := r.probe(i, h); {
+			case v.Confidence == ntpac.Certain && !v.Later:
 				return i, ntpac.ByContent, v.Swapped
-			}
-			if v.Confidence > verdict.Confidence {
-				best, verdict = i, v
+			case v.Confidence == ntpac.Certain:
+				later = choice{i, v}
+			case v.Confidence > hint.v.Confidence:
+				hint = choice{i, v}
 			}
 		}
 	}
-	certain := -1
 	for _, i := range r.byProto[h.Proto] {
 		if slices.Contains(ported[0], i) || slices.Contains(ported[1], i) {
 			continue
 		}
 		v := r.probe(i, h)
-		if v.Confidence != ntpac.Certain {
-			continue
-		}
-		if certain >= 0 {
+		switch {
+		case v.Confidence != ntpac.Certain:
+		case v.Later && later.i < 0:
+			later = choice{i, v}
+		case v.Later:
+		case certain.i < 0:
+			certain = choice{i, v}
+		default:
 			r.counters.ambiguous.Add(1)
-			break
+			return certain.i, ntpac.ByContent, certain.v.Swapped
 		}
-		certain, swapped = i, v.Swapped
 	}
-	if certain >= 0 {
-		return certain, ntpac.ByContent, swapped
-	}
-	if best >= 0 {
-		return best, ntpac.ByPortHint, verdict.Swapped
+	switch {
+	case certain.i >= 0:
+		return certain.i, ntpac.ByContent, certain.v.Swapped
+	case later.i >= 0:
+		return later.i, ntpac.ByContent, later.v.Swapped
+	case hint.i >= 0:
+		return hint.i, ntpac.ByPortHint, hint.v.Swapped
 	}
 	return -1, ntpac.NotIdentified, false
 }

@@ -21,8 +21,9 @@ type Out interface {
 // Loader reads back what a Collector gave out before.
 type Loader interface {
 	Conversation(id ntpac.ConversationID) (*ntpac.Conversation, error)
-	// Chunk gives a chunk's raw bytes; one that does not exist is empty.
-	Chunk(k ntpac.ChunkKey) ([]byte, error)
+	// Chunk gives the raw bytes of a chunk that has n of them in its latest version, or the latest there is
+	// where n is below 0. A chunk that does not exist is empty.
+	Chunk(k ntpac.ChunkKey, n int) ([]byte, error)
 }
 
 // Collector turns the sealed ranges that a reassembler emits into chunks and rows: it gathers each
@@ -34,6 +35,7 @@ type Collector struct {
 	Reference bool             // payload is kept by reference: no chunks of the two sides
 	Budget    int64            // bytes of gathered payload; beyond it, quiet conversations are parked
 	Parked    uint64           // partial chunks that were written early to keep within the budget
+	Hash      func() hash.Hash // of the streams; nil is SHA-256. Another one is for measuring
 
 	out    Out
 	load   Loader
@@ -44,7 +46,6 @@ type Collector struct {
 	held   int64 // bytes in buffers
 	parkAt int64 // above Budget: parking is tried when held is above it, too
 	hand   uint32
-	packed []byte
 	event  []byte
 	old    oldChunk
 	err    error
@@ -59,6 +60,7 @@ type gathered struct {
 	few     [2]uint16
 	pending []ntpac.Chunk // full chunks that wait for the id
 	known   bool          // id is set
+	blind   bool          // bytes were asked for that are not known any more
 	used    bool
 	touched bool // since the parking hand last passed
 }
@@ -178,18 +180,35 @@ func (c *Collector) add(g *gathered, stream uint8, off int64, b []byte) {
 		if k := off / ntpac.ChunkSize; k != s.n {
 			c.next(g, stream, k)
 		}
-		if s.parked {
-			c.unpark(g, stream)
-		}
 		n := int(min(int64(len(b)), (s.n+1)*ntpac.ChunkSize-off))
-		if cap(s.buf)-len(s.buf) < n {
-			c.room(s, n)
+		if s.parked && c.Reference && stream != ntpac.StreamHistory {
+			s.more.sum.Write(b[:n]) // the rest of this chunk stays in the source alone
+		} else {
+			c.gather(g, stream, b[:n])
 		}
-		s.buf = append(s.buf, b[:n]...)
 		off, b = off+int64(n), b[n:]
 		s.end = off
 	}
 }
+
+// gather adds bytes to the current chunk.
+func (c *Collector) gather(g *gathered, stream uint8, b []byte) {
+	s := &g.stream[stream]
+	if s.parked {
+		c.unpark(g, stream)
+	}
+	if cap(s.buf)-len(s.buf) < len(b) {
+		c.room(s, len(b))
+	}
+	s.buf = append(s.buf, b...)
+	if s.more != nil && s.more.prev != nil && len(s.buf) > lookBack {
+		c.drop(&s.more.prev)
+	}
+}
+
+// lookBack is how far behind the end of a stream its bytes stay at hand, to compare retransmissions
+// with: a common receive window. What lies farther back is read from the store when it is asked for.
+const lookBack = 64 << 10
 
 // extra gives what only some streams need.
 func (s *stream) extra() *more {
@@ -247,6 +266,13 @@ func (c *Collector) drop(b *[]byte) {
 	*b = nil
 }
 
+func (c *Collector) hash() hash.Hash {
+	if c.Hash != nil {
+		return c.Hash()
+	}
+	return sha256.New()
+}
+
 // sum hashes what of the current chunk was not hashed yet.
 func (c *Collector) sum(s *stream, stream uint8) {
 	if stream == ntpac.StreamHistory {
@@ -254,7 +280,7 @@ func (c *Collector) sum(s *stream, stream uint8) {
 	}
 	m := s.extra()
 	if m.sum == nil {
-		m.sum = sha256.New()
+		m.sum = c.hash()
 	}
 	m.sum.Write(s.buf[s.summed:])
 	s.summed = int32(len(s.buf))
@@ -267,9 +293,8 @@ func (c *Collector) give(g *gathered, stream uint8) {
 		return
 	}
 	s.stored = true
-	c.packed = row.Pack(c.packed[:0], s.buf)
 	k := ntpac.Chunk{Key: ntpac.ChunkKey{ID: g.id, Stream: stream, N: s.n}, RawLen: len(s.buf)}
-	k.Packed = append(c.bufs.Get(len(c.packed)), c.packed...)
+	k.Packed = row.Pack(c.bufs.Get(row.PackedMax(len(s.buf))), s.buf)
 	if !g.known {
 		g.pending = append(g.pending, k)
 		return
@@ -309,6 +334,7 @@ func (c *Collector) Given(h uint32, side ntpac.Side, off int64) (b []byte, hole 
 	at := off - lo - half.MissingIn(lo, off-lo)
 	chunk := c.given(g, uint8(side), k)
 	if at >= int64(len(chunk)) {
+		g.blind = true
 		return nil, 0
 	}
 	b = chunk[at:]
@@ -328,7 +354,12 @@ func (c *Collector) given(g *gathered, stream uint8, k int64) []byte {
 	}
 	key := ntpac.ChunkKey{ID: g.id, Stream: stream, N: k}
 	if c.old.key != key {
-		b, err := c.load.Chunk(key)
+		n := int64(s.summed) // what was parked
+		if k != s.n {
+			half := ntpac.Half{End: s.end, Gaps: s.gaps()}
+			n = ntpac.ChunkSize - half.MissingIn(k*ntpac.ChunkSize, ntpac.ChunkSize)
+		}
+		b, err := c.load.Chunk(key, int(n))
 		if err != nil {
 			return nil
 		}
@@ -358,7 +389,9 @@ func (c *Collector) Conflict(h uint32, side ntpac.Side, k ntpac.Conflict) {
 }
 
 // Close completes the conversation's record and hands everything out.
-func (c *Collector) Close(h uint32, conv *ntpac.Conversation) {
+func (c *Collector) Close(h uint32, ended *ntpac.Conversation) {
+	own := *ended // the reassembler makes its next one in the same place
+	conv := &own
 	g := c.at(h)
 	c.Identify(h, conv.ID)
 	for _, i := range g.srcs {
@@ -381,13 +414,14 @@ func (c *Collector) Close(h uint32, conv *ntpac.Conversation) {
 	}
 	for i := range 2 {
 		s, half := &g.stream[i], &conv.Half[i]
-		half.SHA256 = s.finalSum()
+		half.SHA256 = c.finalSum(s)
 		if m := s.more; m != nil {
 			half.Gaps, half.Conflicts = m.gaps, m.conflicts
-			if m.altLost {
-				conv.Flags |= ntpac.LimitHistory
-			}
+			g.blind = g.blind || m.altLost
 		}
+	}
+	if g.blind {
+		conv.Flags |= ntpac.LimitHistory
 	}
 	if inline = inline && size <= ntpac.InlineSize; inline {
 		conv.Inline = &ntpac.Inline{History: hist.buf}
@@ -404,15 +438,19 @@ func (c *Collector) Close(h uint32, conv *ntpac.Conversation) {
 	c.release(h, conv, resident, inline)
 }
 
-func (s *stream) finalSum() (sum ntpac.Hash) {
+func (c *Collector) finalSum(s *stream) (sum ntpac.Hash) {
 	switch {
 	case s.more != nil && s.more.sum != nil:
 		if !s.parked {
 			s.more.sum.Write(s.buf[s.summed:])
 		}
 		s.more.sum.Sum(sum[:0])
-	case len(s.buf) > 0:
+	case len(s.buf) > 0 && c.Hash == nil: // most streams: no state to make
 		sum = sha256.Sum256(s.buf)
+	case len(s.buf) > 0:
+		h := c.Hash()
+		h.Write(s.buf)
+		h.Sum(sum[:0])
 	}
 	return sum
 }

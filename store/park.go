@@ -7,7 +7,8 @@ import (
 )
 
 // A collector keeps within its budget by parking: the partial chunks of conversations that have been quiet
-// are written early, and read again when more comes. The hand goes round over all conversations, as a
+// are written early, and read again when more comes. Payload that is kept by reference is only hashed and
+// forgotten: its source has it. The hand goes round over all conversations, as a
 // clock's: who has got something since it last passed is passed once more.
 
 // parkMin is the least that is parked at first: smaller buffers will go into the row.
@@ -61,7 +62,7 @@ func (c *Collector) parkOne(g *gathered, least int, busy *stream) {
 		if s.more != nil {
 			c.drop(&s.more.prev)
 		}
-		if len(s.buf) < least || s.parked || s == busy || c.Reference && i < 2 {
+		if len(s.buf) < least || s.parked || s == busy {
 			continue
 		}
 		c.sum(s, uint8(i))
@@ -75,11 +76,11 @@ func (c *Collector) parkOne(g *gathered, least int, busy *stream) {
 // unpark loads the partial chunk of a stream again.
 func (c *Collector) unpark(g *gathered, stream uint8) {
 	s := &g.stream[stream]
-	b, err := c.load.Chunk(ntpac.ChunkKey{ID: g.id, Stream: stream, N: s.n})
 	want := int64(s.summed)
 	if stream == ntpac.StreamHistory {
 		want = s.end - s.n*ntpac.ChunkSize
 	}
+	b, err := c.load.Chunk(ntpac.ChunkKey{ID: g.id, Stream: stream, N: s.n}, int(want))
 	if err == nil && int64(len(b)) != want {
 		err = fmt.Errorf("it has %d bytes, not %d", len(b), want)
 	}

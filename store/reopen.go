@@ -1,7 +1,6 @@
 package store
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -49,6 +48,9 @@ func (c *Collector) reopenSources(g *gathered, conv *ntpac.Conversation) bool {
 // refill brings the streams to where they were: the last chunk in its buffer, everything before hashed.
 func (c *Collector) refill(g *gathered, conv *ntpac.Conversation) bool {
 	var p ntpac.Payload = &loaderPayload{c.load, conv}
+	if l, ok := c.load.(PayloadLoader); ok && conv.ByReference() {
+		p = l.Payload(conv)
+	}
 	for i := range 2 {
 		s, half := &g.stream[i], &conv.Half[i]
 		s.end = half.End
@@ -100,7 +102,7 @@ func (c *Collector) refillStream(g *gathered, stream uint8, p ntpac.Payload, sto
 		if stream != ntpac.StreamHistory && len(b) > 0 {
 			m := s.extra()
 			if m.sum == nil {
-				m.sum = sha256.New()
+				m.sum = c.hash()
 			}
 			m.sum.Write(b)
 		}
@@ -114,5 +116,11 @@ type loaderPayload struct {
 }
 
 func (p *loaderPayload) Chunk(stream uint8, n int64) ([]byte, error) {
-	return p.load.Chunk(ntpac.ChunkKey{ID: p.conv.ID, Stream: stream, N: n})
+	return p.load.Chunk(ntpac.ChunkKey{ID: p.conv.ID, Stream: stream, N: n}, -1)
+}
+
+// PayloadLoader is a Loader that can read payload that was kept by reference.
+type PayloadLoader interface {
+	Loader
+	Payload(c *ntpac.Conversation) ntpac.Payload
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"ntpac/e2e/cli"
 	"ntpac/e2e/compare"
@@ -21,7 +22,7 @@ var kinds = []string{
 	"dns message", "dns answer",
 	"tls hello", "tls sni", "tls ja3", "tls ja3s", "tls ja4", "tls certificate",
 	"quic hello", "quic sni", "quic ja3", "quic ja3s", "quic ja4", "quic certificate",
-	"mail", "mail body", "ftp command", "ftp file",
+	"smtp mail", "pop3 mail", "imap mail", "other mail", "mail body", "ftp command", "ftp file",
 }
 
 // capture is one file on its way through the comparison.
@@ -100,7 +101,8 @@ func verdict(r *cli.Result) string {
 
 // expected is a ground truth file.
 type expected struct {
-	Fragments     int                            `json:"fragments"`
+	Fragments     int                            `json:"fragments"` // of IPv4
+	Protocols     []string                       `json:"protocols"` // of all frames, as tshark names them
 	Conversations []expectedConversation         `json:"conversations"`
 	Artifacts     map[string][]map[string]values `json:"artifacts"`
 	Counts        map[string]int                 `json:"artifact_counts"`
@@ -175,6 +177,11 @@ func readExpected(path string) (*expected, error) {
 		}
 	}
 	return e, nil
+}
+
+// fragmented reports whether datagrams came in fragments: their packets cannot be compared.
+func (e *expected) fragmented() bool {
+	return e.Fragments > 0 || slices.Contains(e.Protocols, "ipv6.fraghdr")
 }
 
 // anywhere stands for end points that are not known.

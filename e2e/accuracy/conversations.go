@@ -60,7 +60,7 @@ func (c *capture) wantedConversations(proto string) (items []compare.Item) {
 			v = volume{packets: [2]int64{e.Packets}}
 		}
 		it := compare.Item{Keys: []string{byPackets(ends, v)}, Near: ends}
-		if c.want.Fragments > 0 && proto != "sctp" {
+		if c.want.fragmented() && proto != "sctp" {
 			it.Keys = append(it.Keys, byBytes(ends, v))
 		}
 		items = append(items, it)

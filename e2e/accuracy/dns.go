@@ -87,7 +87,7 @@ func (c *capture) foundDNS() (items []compare.Item) {
 		byType := map[string][]string{}
 		for _, section := range [][]cli.Record{m.Answers, m.Authority, m.Additional} {
 			for _, r := range section {
-				if t := strings.ToUpper(r.Type); dataFields[t] != "" {
+				if t := strings.ToUpper(r.Type); dataFields[t] != "" && r.Data != "" { // dynamic updates have empty ones
 					byType[t] = append(byType[t], r.Data)
 				}
 			}
@@ -120,11 +120,8 @@ func recordData(kind string, data []string) (out []string) {
 		if len(data) == 0 {
 			return nil
 		}
-		var all []string
-		for _, d := range data {
-			all = append(all, strings.NewReplacer(" ", "", `"`, "").Replace(plain(d)))
-		}
-		return []string{"TXT " + strings.Join(all, "")}
+		all := spelled(strings.NewReplacer(`" "`, "").Replace(strings.Join(data, "")))
+		return []string{"TXT " + short(strings.NewReplacer(" ", "", `"`, "").Replace(all))}
 	}
 	for _, d := range data {
 		switch kind {

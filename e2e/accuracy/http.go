@@ -88,23 +88,28 @@ func (c *capture) foundHTTP() (req, res, ssdp []compare.Item) {
 			}
 		}
 		request := compare.Item{Keys: keys, Near: ends + " " + h.Method}
-		code := strconv.Itoa(int(h.Status))
-		response := compare.Item{Keys: []string{ends + " " + code, anywhere + " " + code}, Near: ends}
 		switch {
 		case !tcp && h.Method != "":
 			ssdp = append(ssdp, request)
 		case !tcp:
-			ssdp = append(ssdp, response)
+			ssdp = append(ssdp, responseItem(ends, int(h.Status)))
 		default:
 			if h.Method != "" {
 				req = append(req, request)
 			}
-			if h.Status != 0 {
-				res = append(res, response)
+			for _, code := range append(h.Interim, int(h.Status)) {
+				if code != 0 {
+					res = append(res, responseItem(ends, code))
+				}
 			}
 		}
 	}
 	return req, res, ssdp
+}
+
+func responseItem(ends string, status int) compare.Item {
+	code := strconv.Itoa(status)
+	return compare.Item{Keys: []string{ends + " " + code, anywhere + " " + code}, Near: ends}
 }
 
 // read decodes an artifact; one that is not as the contract says is a difference of kind run.

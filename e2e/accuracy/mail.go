@@ -8,15 +8,33 @@ import (
 	"ntpac/e2e/compare"
 )
 
+// carriers are the protocols over which mail is counted apart, with a group of the ground truth that
+// tells streams of it.
+var carriers = []struct{ protocol, group string }{{"smtp", "smtp_response"}, {"pop3", "pop_response"}, {"imap", "imap_response"}}
+
+// carrier is the protocol of a record's stream: other where tshark saw mail in anything else.
+func (e *expected) carrier(record map[string]values) string {
+	for _, c := range carriers {
+		for _, r := range e.Artifacts[c.group] {
+			if s, ok := r["stream"]; ok && s.Number == record["stream"].Number {
+				return c.protocol
+			}
+		}
+	}
+	return "other"
+}
+
 // mail compares messages by sender, subject and message id, and the bytes of whole messages by sum.
+// What is found in a protocol in which tshark saw no mail is extra there.
 func (c *capture) mail() {
-	var want, got []compare.Item
+	want, got := map[string][]compare.Item{}, map[string][]compare.Item{}
 	for _, r := range c.want.Artifacts["imf"] {
 		ends, _ := c.want.place(r)
+		over := c.want.carrier(r)
 		n := messages(r)
 		for i := range n {
 			from, subject, id := field(r["imf.from"], i, n), field(r["imf.subject"], i, n), field(r["imf.message_id"], i, n)
-			want = append(want, compare.Item{Keys: []string{mailKey(ends, from, subject, id)}, Near: ends})
+			want[over] = append(want[over], compare.Item{Keys: []string{mailKey(ends, from, subject, id)}, Near: ends})
 		}
 	}
 	for i := range c.arts {
@@ -36,9 +54,15 @@ func (c *capture) mail() {
 			}
 			keys = append(keys, mailKey(part(8, ends), part(1, m.From), part(2, m.Subject), part(4, m.MessageID)))
 		}
-		got = append(got, compare.Item{Keys: keys, Near: ends})
+		over := m.Protocol
+		if over != "smtp" && over != "pop3" && over != "imap" {
+			over = "other"
+		}
+		got[over] = append(got[over], compare.Item{Keys: keys, Near: ends})
 	}
-	c.add("mail", want, got, c.want.capped("imf"))
+	for _, over := range []string{"smtp", "pop3", "imap", "other"} {
+		c.add(over+" mail", want[over], got[over], c.want.capped("imf"))
+	}
 	c.bodies("mail body", "imf", c.sums())
 }
 

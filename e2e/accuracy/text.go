@@ -13,7 +13,13 @@ const longest = 600
 // plain makes two tools' spellings of one text equal: tshark's escapes are undone, and every byte
 // that is not printable ASCII, however a tool shows it, becomes one question mark. Runs of white
 // space become a space. What is longer than the ground truth keeps is cut.
-func plain(s string) string {
+func plain(s string) string { return short(spelled(s)) }
+
+// short cuts a text before the ground truth would: escapes and replacements make cuts fall at
+// different places.
+func short(s string) string { return s[:min(len(s), longest-100)] }
+
+func spelled(s string) string {
 	if len(s) > longest && strings.HasSuffix(s, "...") {
 		s = s[:len(s)-3]
 	}
@@ -47,11 +53,7 @@ func plain(s string) string {
 		}
 		i += n
 	}
-	t := strings.TrimSpace(b.String())
-	if len(t) > longest-100 { // escapes and replacements make cuts fall at different places
-		t = t[:longest-100]
-	}
-	return t
+	return strings.TrimSpace(b.String())
 }
 
 // escaped reads an escape at the head of s: \xHH, \ooo, \r, \n, \t, or a character that stands for itself.

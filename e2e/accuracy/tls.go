@@ -61,7 +61,7 @@ func (h *handshake) values(row string) (v []string) {
 	case "ja4":
 		return []string{h.JA4}
 	}
-	for _, x := range h.Certificates {
+	for _, x := range append(h.Certificates, h.ClientCerts...) {
 		v = append(v, x.SHA256)
 	}
 	return v
@@ -136,10 +136,10 @@ func foundHellos(list []handshake) (items []compare.Item) {
 			}
 			server = append(server, serverHello(e, h.JA3S), serverHello(e, anywhere))
 		}
-		if h.SNI != "" || h.JA3 != "" || h.JA4 != "" {
+		if h.SNI != "" || h.JA3 != "" || h.JA4 != "" || h.ClientVersion != "" {
 			items = append(items, compare.Item{Keys: client, Near: h.ends + " client"})
 		}
-		if h.JA3S != "" || h.Cipher != "" {
+		if h.JA3S != "" || h.Cipher != "" || h.Version != "" {
 			items = append(items, compare.Item{Keys: server, Near: h.ends + " server"})
 		}
 	}

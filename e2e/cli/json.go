@@ -160,6 +160,7 @@ type HTTP struct {
 	Host         string `json:"host"`
 	URI          string `json:"uri"`
 	Status       Number `json:"status"`
+	Interim      []int  `json:"interim"` // 1xx responses before it
 	RequestBody  *Body  `json:"request_body"`
 	ResponseBody *Body  `json:"response_body"`
 }
@@ -185,15 +186,20 @@ type Record struct {
 
 // TLS is what a handshake shows.
 type TLS struct {
-	SNI          string `json:"sni"`
-	Version      string `json:"version"`
-	Cipher       string `json:"cipher"`
-	JA3          string `json:"ja3"`
-	JA3S         string `json:"ja3s"`
-	JA4          string `json:"ja4"`
-	Certificates []struct {
-		SHA256 string `json:"sha256"`
-	} `json:"certificates"`
+	SNI           string `json:"sni"`
+	Version       string `json:"version"`
+	ClientVersion string `json:"client_version"`
+	Cipher        string `json:"cipher"`
+	JA3           string `json:"ja3"`
+	JA3S          string `json:"ja3s"`
+	JA4           string `json:"ja4"`
+	Certificates  []Hash `json:"certificates"`
+	ClientCerts   []Hash `json:"client_certificates"`
+}
+
+// Hash names a certificate.
+type Hash struct {
+	SHA256 string `json:"sha256"`
 }
 
 // Mail is a message and its attachments.

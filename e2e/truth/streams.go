@@ -12,9 +12,9 @@ import (
 // kinds are the rows of the table, in order.
 var kinds = []string{
 	"tcp conversation", "tcp stream", "tcp stream with holes", "udp stream", "udp stream with holes", "gap map", "conflict bytes",
-	"http", "dns query", "dns response", "tls", "smtp mail", "credential", "ftp file", "ftp file, named",
+	"http", "dns query", "dns response", "tls", "smtp mail", "smtp credential", "ftp credential", "ftp file", "ftp file, named",
 	"http called complete", "dns called complete", "tls called complete", "smtp mail called complete", "credential called complete", "ftp file called complete",
-	"pop3 mail", "imap mail", "quic", "smb file", "sip call", "chat", "ssh",
+	"pop3 mail", "pop3 credential", "imap mail", "imap credential", "quic", "smb file", "sip call", "chat", "ssh",
 }
 
 // comparison is one capture's.

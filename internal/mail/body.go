@@ -1,12 +1,10 @@
 package mail
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"hash"
-
-	"github.com/gabriel-vasile/mimetype"
+	"strings"
 
 	"ntpac"
 	"ntpac/artifact"
@@ -149,7 +147,7 @@ func (l *leaf) drain() {
 		t.raw = append(t.raw, b[:min(len(b), t.limit-len(t.raw))]...)
 	} else {
 		l.sum.Write(b)
-		l.head = append(l.head, b[:min(len(b), sniffSize-len(l.head))]...)
+		l.head = append(l.head, b[:min(len(b), artifact.SniffSize-len(l.head))]...)
 	}
 	l.out = l.out[:0]
 }
@@ -203,7 +201,7 @@ func (l *leaf) endQuantum() {
 	l.qn = 0
 }
 
-// base64Value maps the alphabet to 0..63, padding to 64 and everything else to 0xff.
+// base64Value maps both alphabets to 0..63, padding to 64 and everything else to 0xff.
 var base64Value = func() (t [256]byte) {
 	for i := range t {
 		t[i] = 0xff
@@ -211,6 +209,7 @@ var base64Value = func() (t [256]byte) {
 	for i, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=") {
 		t[c] = byte(i)
 	}
+	t['-'], t['_'] = 62, 63 // RFC 4648 section 5
 	return t
 }()
 
@@ -232,12 +231,15 @@ func (l *leaf) finish(eol bool) {
 func (l *leaf) attachment(dir ntpac.Dir, end int64, eol bool) Attachment {
 	l.finish(eol)
 	e := &l.ent
-	a := Attachment{Attachment: artifact.Attachment{Filename: e.filename, ContentType: e.ctype, Size: l.size, Missing: l.missing}}
+	a := Attachment{Attachment: artifact.Attachment{Filename: e.filename, Size: l.size, Missing: l.missing}}
 	l.sum.Sum(a.SHA256[:0])
-	a.MIME = contentType(l.head, e.ctype)
-	a.Span = ntpac.Span{Dir: dir, Off: l.begin, Len: end - l.begin}
+	if e.typed {
+		a.ContentType = e.ctype
+	}
+	a.MIME = contentType(l.head, a.ContentType)
+	a.end = end
 	if k := len(l.rng.spans) - 1; k >= 0 && !l.resync && l.missing == 0 {
-		a.Span.Len = l.rng.spans[k].Off + l.rng.spans[k].Len - l.begin
+		a.end = l.rng.spans[k].Off + l.rng.spans[k].Len
 	}
 	for i := range l.rng.spans {
 		l.rng.spans[i].Dir = dir
@@ -249,15 +251,12 @@ func (l *leaf) attachment(dir ntpac.Dir, end int64, eol bool) Attachment {
 // contentType is what the content looks like; where it looks like nothing, or like any text, what was
 // declared.
 func contentType(head []byte, declared string) string {
-	if len(head) == 0 {
-		return declared
-	}
-	m := mimetype.Detect(head).String()
-	if i := bytes.IndexByte([]byte(m), ';'); i >= 0 {
-		m = m[:i]
-	}
-	if (m == "application/octet-stream" || m == "text/plain") && declared != "" {
-		return declared
+	m := artifact.Sniff(head)
+	switch t, _, _ := strings.Cut(m, ";"); t {
+	case "", "application/octet-stream", "text/plain":
+		if declared != "" && declared != "application/octet-stream" {
+			return declared
+		}
 	}
 	return m
 }

@@ -122,7 +122,7 @@ func (m *Message) read(hdr []byte) {
 	m.MessageID = strings.TrimSuffix(strings.TrimPrefix(m.MessageID, "<"), ">")
 }
 
-// fields lists the fields of a header, names in lower case, values unfolded (RFC 5322 section 2.2.3).
+// fields lists the known fields of a header, values unfolded (RFC 5322 section 2.2.3).
 // The value is valid until the next one.
 func fields(hdr []byte, f func(name string, value []byte)) {
 	for len(hdr) > 0 {
@@ -144,8 +144,9 @@ func fields(hdr []byte, f func(name string, value []byte)) {
 		if i <= 0 {
 			continue
 		}
-		name := strings.ToLower(string(bytes.TrimRight(field[:i], " \t")))
-		f(name, unfold(field[i+1:]))
+		if name := fieldName(bytes.TrimRight(field[:i], " \t")); name != "" {
+			f(name, unfold(field[i+1:]))
+		}
 	}
 }
 
@@ -176,6 +177,42 @@ func fieldLine(b []byte) bool {
 		}
 	}
 	return i > 0
+}
+
+// fieldNames are the fields that are read here.
+var fieldNames = [...]string{"content-type", "content-disposition", "content-transfer-encoding", "from", "to", "cc", "bcc",
+	"subject", "date", "message-id"}
+
+// fieldName is the known name that a name means, empty for an unknown one.
+func fieldName(b []byte) string {
+names:
+	for _, n := range fieldNames {
+		if len(n) != len(b) {
+			continue
+		}
+		for i, c := range b {
+			if c >= 'A' && c <= 'Z' {
+				c += 'a' - 'A'
+			}
+			if c != n[i] {
+				continue names
+			}
+		}
+		return n
+	}
+	return ""
+}
+
+// knownField reports whether a line begins with a field that is read here.
+func knownField(b []byte) bool {
+	i := bytes.IndexByte(b, ':')
+	return i > 0 && fieldName(b[:i]) != ""
+}
+
+// isContentType reports whether a line begins the field Content-Type.
+func isContentType(b []byte) bool {
+	const name = "content-type"
+	return len(b) > len(name) && b[len(name)] == ':' && fieldName(b[:len(name)]) == name
 }
 
 // mboxFrom reports whether a line is what mbox files put before a header.

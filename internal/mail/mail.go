@@ -4,6 +4,9 @@
 package mail
 
 import (
+	"cmp"
+	"slices"
+
 	"ntpac"
 	"ntpac/artifact"
 )
@@ -17,7 +20,6 @@ const (
 	MaxHeader  = 256 << 10 // bytes of one header
 	maxLine    = 4 << 10   // a longer line is read in pieces
 	maxSpans   = 16 << 10  // ranges of one recipe
-	sniffSize  = 3 << 10   // bytes by which a content is recognised
 	outSize    = 12 << 10  // decoded bytes hashed at once
 	containers = 8         // nested messages that are attachments themselves
 )
@@ -37,8 +39,10 @@ type Message struct {
 // Attachment is an attachment and where it lies.
 type Attachment struct {
 	artifact.Attachment
-	Span ntpac.Span // its header and body, holes included
-	Blob ntpac.Blob
+	Spans []ntpac.Span // its header and body, holes included, and before them what names the boundaries
+	Blob  ntpac.Blob
+
+	end int64 // of the body
 }
 
 // Fill sets what the message says in a mail artifact; the envelope is the caller's.
@@ -52,23 +56,33 @@ func (m *Message) Fill(a *artifact.Mail) {
 	}
 }
 
-// Files makes a file artifact of each attachment. Their quality is that of their own bytes: a hole
-// elsewhere in the message does not touch them.
+// Files makes a file artifact of each attachment. A hole anywhere in the message makes all of them
+// gapped, since each names its message by the hash; Missing says which of them it touches. d is asked
+// for times in the order of the stream.
 func (m *Message) Files(d *ntpac.Dialog, protocol string) []*ntpac.Artifact {
-	var out []*ntpac.Artifact
-	for i := range m.Attachments {
+	out := make([]*ntpac.Artifact, len(m.Attachments))
+	order := make([]int, len(m.Attachments)) // a nested message comes behind its parts
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(m.Attachments[i].own().Off, m.Attachments[j].own().Off) })
+	for _, i := range order {
 		t := &m.Attachments[i]
-		q := d.Quality(t.Span)
-		if t.Missing > 0 {
+		own := t.own()
+		q := d.Quality(t.Spans...)
+		if m.Missing > 0 {
 			q = ntpac.Gapped
 		}
-		out = append(out, &ntpac.Artifact{Type: "file", Time: d.In(t.Span.Dir).Time(t.Span.Off), Quality: q,
-			Spans: []ntpac.Span{t.Span}, Blobs: []ntpac.Blob{t.Blob},
+		out[i] = &ntpac.Artifact{Type: "file", Time: d.In(own.Dir).Time(own.Off), Quality: q,
+			Spans: t.Spans, Blobs: []ntpac.Blob{t.Blob},
 			Fields: &artifact.File{Protocol: protocol, Filename: t.Filename, MIME: t.MIME, Size: t.Size, SHA256: t.SHA256,
-				Direction: t.Span.Dir, Parent: m.SHA256.String(), Missing: t.Missing}})
+				Direction: own.Dir, Parent: m.SHA256.String(), Missing: t.Missing}}
 	}
 	return out
 }
+
+// own is the attachment's own span, behind those of what is around it.
+func (t *Attachment) own() ntpac.Span { return t.Spans[len(t.Spans)-1] }
 
 // ranges collects the stream positions that a body is made of.
 type ranges struct {

@@ -25,15 +25,19 @@ type Parser struct {
 	parts []piece // where it lies
 	first bool    // the next byte begins a line
 	torn  bool    // a hole ends here: the next byte may begin a line
+	cut   bool    // a hole ends the line being read
 
 	state  state
 	levels []level
-	hdr    []byte // the header being read
-	hdrOff int64  // where it began
-	lost   bool   // a hole touches it
-	top    bool   // it is the message's own
+	hdr    []byte     // the header being read
+	hdrOff int64      // where it began
+	ctype  ntpac.Span // its field Content-Type
+	lost   bool       // a hole touches it
+	top    bool       // it is the message's own
+	part   bool       // it is that of a part of a multipart
 	ent    entity
-	nested int // messages within messages, at this point
+	nested int        // messages within messages, at this point
+	wrap   ntpac.Span // what says so, since the last level
 
 	leaf   leaf
 	outer  []*leaf // the nested messages around
@@ -60,10 +64,12 @@ const (
 
 // level is an open multipart.
 type level struct {
-	boundary string // empty: not known, the first delimiter line says it
-	digest   bool   // its parts are messages unless they say otherwise
-	outer    int    // how many nested messages that are attachments were open around it
-	nested   int    // how many nested messages
+	boundary string     // empty: not known, the first delimiter line says it
+	digest   bool       // its parts are messages unless they say otherwise
+	outer    int        // how many nested messages that are attachments were open around it
+	nested   int        // how many nested messages
+	field    ntpac.Span // what names the boundary
+	wrap     ntpac.Span // what says that a message is around it, since the level before
 }
 
 // pickedText is the first body of a kind: what Message.Text is made of.
@@ -91,7 +97,7 @@ func (p *Parser) Reset(dir ntpac.Dir) {
 	p.first, p.torn, p.lost, p.top, p.deep = true, false, false, true, false
 	p.state, p.levels, p.nested, p.excess, p.hdrOff = inHeader, p.levels[:0], 0, 0, -1
 	p.outer = p.outer[:0]
-	p.ent = entity{}
+	p.ent, p.ctype, p.wrap, p.part = entity{}, ntpac.Span{}, ntpac.Span{}, false
 	p.plain, p.html = pickedText{raw: p.plain.raw[:0], limit: MaxText}, pickedText{raw: p.html.raw[:0], limit: MaxText}
 }
 
@@ -172,6 +178,9 @@ func (p *Parser) flush() {
 	}
 }
 
+// HeadLost says that a hole lies before the message: its header may not be whole.
+func (p *Parser) HeadLost() { p.lost = true }
+
 // Skip passes over a transparency dot at off: it is not part of the message.
 func (p *Parser) Skip(off int64) {
 	p.dot, p.end = off, off+1
@@ -179,7 +188,9 @@ func (p *Parser) Skip(off int64) {
 
 // Gap says that n positions of the message, from off on, were not captured.
 func (p *Parser) Gap(off, n int64) {
+	p.cut = true
 	p.flush()
+	p.cut = false
 	p.msg.Missing += n
 	p.rng.bridge(off, n)
 	p.end = off + n
@@ -201,11 +212,41 @@ func (p *Parser) Gap(off, n int64) {
 	}
 }
 
+// Finish ends the message and gives what was found. The parser's memory is not in it.
+func (p *Parser) Finish() *Message {
+	p.flush()
+	p.at = max(p.end, 0)
+	if p.state == inHeader && (len(p.hdr) > 0 || p.top) {
+		p.body()
+	}
+	p.endLeaf(p.end, true)
+	for len(p.outer) > 0 {
+		p.endOuter(p.end, true)
+	}
+	m := p.msg
+	p.sum.Sum(m.SHA256[:0])
+	m.Blob = p.rng.blob(m.SHA256, m.Size)
+	m.Text = p.plain.text()
+	if m.Text == "" {
+		m.Text = p.html.text()
+	}
+	switch {
+	case p.excess > 0:
+		m.Damage = fmt.Sprintf("%d attachments beyond the limit of %d", p.excess, MaxParts)
+	case p.deep:
+		m.Damage = fmt.Sprintf("parts nested deeper than %d", MaxDepth)
+	}
+	return &m
+}
+
 // line reads a line, or a piece of a long one (eol 0). ps says where it lies, its end included.
 func (p *Parser) line(b []byte, eol int, ps []piece) {
 	first, torn := p.first, p.torn
 	p.first, p.torn, p.at = eol > 0, torn && eol == 0, ps[0].off
 	if (first || torn) && len(b) > 2 && b[0] == '-' && b[1] == '-' && p.delimiter(b, first) {
+		for _, o := range p.outer {
+			o.write(b, eol, ps, p.dot)
+		}
 		return
 	}
 	for _, o := range p.outer {
@@ -226,7 +267,7 @@ func (p *Parser) headerLine(b []byte, eol int, ps []piece, first, torn bool) {
 		p.hdrOff = ps[0].off
 	}
 	switch {
-	case torn:
+	case torn && !knownField(b):
 		return // the end of a field whose beginning is missing
 	case !first: // a long line goes on
 	case len(b) == 0 && eol > 0:
@@ -234,6 +275,8 @@ func (p *Parser) headerLine(b []byte, eol int, ps []piece, first, torn bool) {
 		return
 	case len(p.hdr) == 0 && p.top && mboxFrom(b):
 		return
+	case p.cut && !fieldLine(b):
+		return // the beginning of a field whose end is missing
 	case !fieldLine(b):
 		p.body()
 		if p.state == inBody {
@@ -247,6 +290,13 @@ func (p *Parser) headerLine(b []byte, eol int, ps []piece, first, torn bool) {
 		p.msg.Damage = "a header is longer than the limit"
 		return
 	}
+	if isContentType(b) || len(b) > 0 && (b[0] == ' ' || b[0] == '\t') && p.ctype.Len > 0 && p.ctype.Off+p.ctype.Len == ps[0].off {
+		if p.ctype.Len == 0 {
+			p.ctype = ntpac.Span{Dir: p.dir, Off: ps[0].off}
+		}
+		last := ps[len(ps)-1]
+		p.ctype.Len = last.off + int64(last.n) - p.ctype.Off
+	}
 	p.hdr = append(p.hdr, b...)
 	if eol > 0 {
 		p.hdr = append(p.hdr, '\n')
@@ -255,25 +305,37 @@ func (p *Parser) headerLine(b []byte, eol int, ps []piece, first, torn bool) {
 
 // body ends a header and begins what it announces.
 func (p *Parser) body() {
-	p.ent.read(p.hdr, p.digest())
+	p.ent.read(p.hdr, p.part && p.digest())
+	p.part = false
 	p.ent.lost = p.lost
+	start, field := p.hdrOff, p.ctype
+	if start < 0 {
+		start = p.at // there is no header at all
+	}
 	if p.top {
 		p.msg.read(p.hdr)
 		p.top = false
+	} else { // what a part is also rests on its delimiter
+		field = ntpac.Span{Dir: p.dir, Off: start, Len: max(field.Off+field.Len-start, 1)}
 	}
-	start := p.hdrOff
-	p.hdr, p.hdrOff, p.lost = p.hdr[:0], -1, false
+	p.hdr, p.hdrOff, p.ctype, p.lost = p.hdr[:0], -1, ntpac.Span{}, false
 	switch e := &p.ent; {
 	case e.multipart():
 		if len(p.levels) >= MaxDepth {
 			p.deep = true
 			break
 		}
-		p.levels = append(p.levels, level{boundary: e.boundary, digest: e.ctype == "multipart/digest", outer: len(p.outer), nested: p.nested})
+		p.levels = append(p.levels, level{boundary: e.boundary, digest: e.ctype == "multipart/digest", outer: len(p.outer), nested: p.nested, field: field, wrap: p.wrap})
+		p.wrap = ntpac.Span{}
 		p.state = between
 		return
 	case e.message() && p.nested < MaxDepth:
 		p.nested++
+		if p.wrap.Len == 0 {
+			p.wrap = field
+		} else if field.Len > 0 {
+			p.wrap.Len = field.Off + field.Len - p.wrap.Off
+		}
 		if len(p.outer) < containers {
 			o := newLeaf()
 			o.start(e, start, nil)
@@ -302,98 +364,4 @@ func (p *Parser) pick(e *entity) *pickedText {
 	}
 	t.taken, t.charset = true, e.charset
 	return t
-}
-
-// delimiter reads a boundary line; false where it is none. The line end before it belongs to it.
-func (p *Parser) delimiter(b []byte, first bool) bool {
-	for i := len(p.levels) - 1; i >= 0; i-- {
-		l := &p.levels[i]
-		if l.boundary == "" && first && p.state == between && plausibleBoundary(b[2:]) {
-			l.boundary = string(bytes.TrimRight(b[2:], " \t"))
-		}
-		if is, last := matchBoundary(b, l.boundary); is {
-			p.close(i, last)
-			return true
-		}
-	}
-	if e := &p.ent; first && p.state == inBody && e.lost && !e.typed && len(p.levels) == 0 && plausibleBoundary(b[2:]) {
-		// The hole took the header that names the boundary: this line looks like one.
-		p.levels = append(p.levels, level{boundary: string(bytes.TrimRight(b[2:], " \t"))})
-		p.close(len(p.levels)-1, false)
-		return true
-	}
-	return false
-}
-
-// close ends everything within the multipart of a level, and the part before the delimiter.
-func (p *Parser) close(i int, last bool) {
-	l := p.levels[i]
-	if p.state == inHeader {
-		p.body() // a part without a body
-	}
-	p.endLeaf(p.at, false)
-	for len(p.outer) > l.outer {
-		p.endOuter(p.at, false)
-	}
-	p.nested = l.nested
-	p.levels = p.levels[:i+1]
-	p.state = inHeader
-	if last {
-		p.levels = p.levels[:i]
-		p.state = between
-	}
-}
-
-func (p *Parser) endLeaf(at int64, eol bool) {
-	if p.state == inBody {
-		p.report(&p.leaf, at, eol)
-	}
-	p.state = between
-}
-
-func (p *Parser) endOuter(at int64, eol bool) {
-	k := len(p.outer) - 1
-	p.report(p.outer[k], at, eol)
-	p.outer = p.outer[:k]
-}
-
-// report adds a body that ends at a position to the message's attachments. An empty text gives way to
-// the next one.
-func (p *Parser) report(l *leaf, at int64, eol bool) {
-	if t := l.text; t != nil {
-		l.finish(eol)
-		t.taken = len(t.raw) > 0
-		return
-	}
-	if len(p.msg.Attachments) >= MaxParts {
-		p.excess++
-		return
-	}
-	p.msg.Attachments = append(p.msg.Attachments, l.attachment(p.dir, at, eol))
-}
-
-// Finish ends the message and gives what was found. The parser's memory is not in it.
-func (p *Parser) Finish() *Message {
-	p.flush()
-	if p.state == inHeader && (len(p.hdr) > 0 || p.top) {
-		p.body()
-	}
-	p.endLeaf(p.end, true)
-	for len(p.outer) > 0 {
-		p.endOuter(p.end, true)
-	}
-	m := p.msg
-	p.sum.Sum(m.SHA256[:0])
-	m.Blob = p.rng.blob(m.SHA256, m.Size)
-	m.Text = p.plain.text()
-	if m.Text == "" {
-		m.Text = p.html.text()
-	}
-	switch {
-	case p.excess > 0:
-		m.Damage = fmt.Sprintf("%d attachments beyond the limit of %d", p.excess, MaxParts)
-	case p.deep:
-		m.Damage = fmt.Sprintf("parts nested deeper than %d", MaxDepth)
-	}
-	return &m
 }

@@ -31,16 +31,7 @@ func (l *leaf) quoted(b []byte) {
 		}
 	}
 	b = b[start:]
-	k := len(b)
-	for k > 0 && (b[k-1] == ' ' || b[k-1] == '\t') {
-		k--
-	}
-	switch {
-	case k > 0 && b[k-1] == '=':
-		k--
-	case k == len(b) && k > 1 && b[k-2] == '=':
-		k -= 2
-	}
+	k := tail(b)
 	if len(b)-k > maxHeld {
 		k = len(b)
 	}
@@ -48,27 +39,58 @@ func (l *leaf) quoted(b []byte) {
 	l.qp.held = append(l.qp.held[:0], b[k:]...)
 }
 
+// tail is where the end of b begins whose meaning depends on what follows, or would depend on it if
+// the end were not there: white space, an equals sign with at most one digit, a CR.
+func tail(b []byte) int {
+	k := len(b)
+	if k > 0 && b[k-1] == '\r' {
+		k--
+	}
+	for {
+		k = trimBlank(b, k)
+		switch {
+		case k > 0 && b[k-1] == '=':
+			k--
+		case k > 1 && b[k-2] == '=':
+			k -= 2
+		default:
+			return k
+		}
+	}
+}
+
+// trimBlank is where the run of spaces and tabs before k begins.
+func trimBlank(b []byte, k int) int {
+	for k > 0 && (b[k-1] == ' ' || b[k-1] == '\t') {
+		k--
+	}
+	return k
+}
+
 // quotedEnd reads a line end: white space before it is not part of the text, and = before it takes it
 // away.
 func (l *leaf) quotedEnd(eol []byte) {
 	h := l.qp.held
 	l.qp.held = h[:0]
-	for len(h) > 0 && (h[len(h)-1] == ' ' || h[len(h)-1] == '\t') {
-		h = h[:len(h)-1]
+	if n := len(h); n > 0 && h[n-1] == '\r' {
+		if len(eol) > 0 {
+			l.put(h)
+			l.put(eol)
+			return
+		}
+		h, eol = h[:n-1], h[n-1:]
 	}
-	switch {
-	case len(h) == 1 && h[0] == '=':
+	h = h[:trimBlank(h, len(h))]
+	if n := len(h); n > 0 && h[n-1] == '=' {
+		l.put(h[:n-1])
 		return
-	case len(h) > 0:
-		l.put(h) // no escape after all
 	}
+	l.put(h) // an escape that is none
 	l.put(eol)
 }
 
 // quotedFinish ends the text.
-func (l *leaf) quotedFinish() {
-	l.quotedEnd(nil)
-}
+func (l *leaf) quotedFinish() { l.quotedEnd(nil) }
 
 // hexValue is the value of a hexadecimal digit, 0xff for anything else.
 func hexValue(c byte) byte {

@@ -95,10 +95,8 @@ func readWord(s string) (w word, n int, ok bool) {
 func wordBase64(s string) []byte {
 	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
-		switch v := base64Value[s[i]]; {
-		case s[i] == '=':
-		case v != 0xff:
-			b = append(b, s[i])
+		if c := s[i]; c != '=' && c != '-' && c != '_' && base64Value[c] != 0xff {
+			b = append(b, c)
 		}
 	}
 	if len(b)%4 == 1 {

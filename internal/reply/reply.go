@@ -46,6 +46,7 @@ type Reader struct {
 	up, down *ntpac.Stream
 	cur      Reply
 	have     bool
+	end      int64
 	text     []byte
 }
 
@@ -63,17 +64,28 @@ func (r *Reader) Peek() *Reply {
 	return &r.cur
 }
 
+// End is where the last reply that was taken ends in the server's stream.
+func (r *Reader) End() int64 { return r.end }
+
+// taken notes that the current reply belongs to something.
+func (r *Reader) taken() {
+	r.have = false
+	r.end = r.cur.Off + r.cur.Len
+}
+
 // Take gives the next reply and moves on.
 func (r *Reader) Take() *Reply {
 	p := r.Peek()
-	r.have = false
+	if p != nil {
+		r.taken()
+	}
 	return p
 }
 
-// Answer gives the reply to a command. cmd is the position of the command's last byte, next where the
-// client goes on. last says that of several replies between the two the last one is meant, as where
-// commands are sent in groups.
-func (r *Reader) Answer(cmd, next int64, last bool) (*Reply, State) {
+// Answer gives the reply to a command; of one that a hole has taken, the hole, where it is known. cmd is the position of the command's last byte, next where the
+// client goes on. group says that commands are sent in groups, so that several replies between the two
+// are nothing strange.
+func (r *Reader) Answer(cmd, next int64, group bool) (*Reply, State) {
 	if !r.Torn {
 		p := r.Peek()
 		switch {
@@ -85,37 +97,56 @@ func (r *Reader) Answer(cmd, next int64, last bool) (*Reply, State) {
 			return r.Take(), Got
 		}
 	}
-	return r.search(cmd, next, last)
+	return r.search(cmd, next, group)
 }
 
 // search pairs by the order of capture: the answer comes behind the command, and before the client
-// says something new.
-func (r *Reader) search(cmd, next int64, last bool) (*Reply, State) {
+// says something new. Of several final replies there the last one is the answer, or the first one where
+// commands are missing behind this one; whose the others are is not certain.
+func (r *Reader) search(cmd, next int64, group bool) (*Reply, State) {
 	r.Drain(cmd)
 	until := ^uint64(0)
-	if next < r.up.End() {
+	if left := r.up.End() - next; left > 0 && r.up.Missing(next, left) < left {
 		until = r.up.Order(next)
 	}
+	first := next < r.up.End() && r.up.Missing(next, 1) > 0
 	state := None
-	var found Reply
+	var found, hole Reply
 	for p := r.Peek(); p != nil && r.down.Order(p.Off) < until; p = r.Peek() {
+		if first && found.Code != 0 {
+			found.Broken = true
+			break
+		}
+		r.taken()
 		if p.Hole() {
-			found, state = *p, max(state, Lost)
-			r.have = false
+			hole, state = *p, max(state, Lost)
 			continue
 		}
+		if found.Code != 0 && r.Orphan != nil {
+			r.Orphan(&found)
+		}
+		doubt := found.Code != 0 && !group
 		found, state = *p, Got
-		found.Text = append([]byte(nil), p.Text...)
-		r.have, r.Torn = false, false
-		if !last {
+		found.Text, found.Broken = append([]byte(nil), p.Text...), p.Broken || doubt
+		if p.Code < 200 {
 			break
 		}
 	}
-	if state == None {
-		if p := r.Peek(); p != nil {
-			return nil, Lost // it would have come before what the client says next
+	r.Torn = r.Torn && state != Got
+	switch {
+	case state == Got && hole.Len > 0 && hole.Off < found.Off: // it may have taken a part of this one
+		found.Off, found.Len, found.Broken = hole.Off, found.Off+found.Len-hole.Off, true
+	case state == Lost:
+		return &hole, Lost
+	case state == None:
+		p := r.Peek()
+		if p == nil {
+			return nil, None
 		}
-		return nil, None
+		if hole = *p; p.Hole() {
+			return &hole, Lost
+		}
+		return nil, Lost // it would have come before what the client says next
 	}
 	return &found, state
 }
@@ -129,7 +160,7 @@ func (r *Reader) Drain(at int64) (code int) {
 		if r.Orphan != nil && !p.Hole() {
 			r.Orphan(p)
 		}
-		r.have = false
+		r.taken()
 	}
 	return code
 }

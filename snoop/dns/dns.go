@@ -96,7 +96,7 @@ func (r *reader) step(s *ntpac.Stream) {
 		return
 	}
 	n := int64(binary.BigEndian.Uint16(head))
-	if !framed(head) {
+	if !framed(head, false) {
 		s.Skip(1)
 		r.resync(s)
 		return
@@ -118,12 +118,13 @@ func (r *reader) lead(s *ntpac.Stream, b []byte) {
 	s.MoveTo(min(s.Off()+2+int64(binary.BigEndian.Uint16(b)), s.End()))
 }
 
-// framed reports whether a length and the head of a message of that length may begin here.
-func framed(b []byte) bool {
+// framed reports whether a length and the head of a message may begin here; strict, whether the message
+// has room for what its head announces.
+func framed(b []byte, strict bool) bool {
 	n := int(binary.BigEndian.Uint16(b))
 	w := wire.New(b[2 : 2+headerSize])
 	h := readHeader(&w)
-	return n >= headerSize && h.plausible(n)
+	return n >= headerSize && h.known() && (!strict || h.plausible(n))
 }
 
 // Bounds of a search for the next message.
@@ -154,7 +155,7 @@ func search(b []byte, mdns bool) int {
 	tries := 0
 	for i := 0; i+2+headerSize <= len(b); i++ {
 		n := int(binary.BigEndian.Uint16(b[i:]))
-		if i+2+n > len(b) || !framed(b[i:]) {
+		if i+2+n > len(b) || !framed(b[i:], true) {
 			continue
 		}
 		if scan(b[i+2:i+2+n], mdns) == entire {

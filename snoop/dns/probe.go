@@ -19,7 +19,8 @@ const (
 type fit uint8
 
 const (
-	misfit fit = iota
+	misfit   fit = iota
+	headLike     // the head has a known operation; its counts may be too high
 	headFits
 	asks   // the head, and the first question or record
 	entire // everything, to the last byte, with known types and classes
@@ -63,6 +64,8 @@ func (*Snooper) Probe(h *ntpac.Head) (v ntpac.Verdict) {
 		v.Confidence = ntpac.Certain
 	case best >= headFits && port != "":
 		v.Confidence = ntpac.Unsure
+	case best == headLike && port != "":
+		v.Confidence = ntpac.ProbeFail
 	default:
 		return v
 	}
@@ -101,15 +104,16 @@ func unframe(b []byte) (msg []byte, whole bool) {
 	return b[2:min(2+n, len(b))], len(b) >= 2+n
 }
 
-// plausible checks the head against the message's length: known operation, reserved bit clear, and no
-// more records than there is room for (a question takes 5 bytes, a record 11).
+// known reports whether the operation is a known one, and the reserved bit clear.
+func (h *header) known() bool {
+	op := h.opcode()
+	return op <= 6 && op != 3 && h.flags&maskZ == 0
+}
+
+// plausible checks the head against the message's length: there can be no more records than there is
+// room for (a question takes 5 bytes, a record 11).
 func (h *header) plausible(size int) bool {
-	switch op := h.opcode(); {
-	case op > 6 || op == 3:
-		return false
-	case h.flags&maskZ != 0:
-		return false
-	case headerSize+5*int(h.qd)+11*h.records() > size && h.flags&flagTC == 0:
+	if !h.known() || headerSize+5*int(h.qd)+11*h.records() > size && h.flags&flagTC == 0 {
 		return false
 	}
 	return int(h.qd)+h.records() > 0 || h.response()
@@ -119,8 +123,11 @@ func (h *header) plausible(size int) bool {
 func scan(msg []byte, mdns bool) fit {
 	r := wire.New(msg)
 	h := readHeader(&r)
-	if !r.OK() || !h.plausible(len(msg)) {
+	switch {
+	case !r.OK() || !h.known():
 		return misfit
+	case !h.plausible(len(msg)):
+		return headLike
 	}
 	strict := h.qd <= 1 || mdns
 	if !h.response() && (h.an > 0 || h.flags&15 != 0) && h.opcode() == 0 && !mdns {

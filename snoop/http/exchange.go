@@ -1,6 +1,7 @@
 package http
 
 import (
+	"slices"
 	"strings"
 
 	"ntpac"
@@ -18,6 +19,12 @@ type exchange struct {
 func (r *reader) exchange(req, resp *message, pairing ntpac.Quality) {
 	x := exchange{req, resp, pairing}
 	a := x.artifact("http", pairing, whole(req), whole(resp))
+	if req != nil {
+		a.Quality = worse(a.Quality, req.interimQuality)
+		for k, i := range req.interim {
+			a.Spans = slices.Insert(a.Spans, 1+k, i.span)
+		}
+	}
 	a.Fields, a.Blobs = x.fields(), x.blobs()
 	r.emit.Emit(a)
 	if req != nil {
@@ -38,20 +45,21 @@ type part struct {
 	m       *message
 	end     int64
 	quality ntpac.Quality
+	err     string
 }
 
 func whole(m *message) part {
 	if m == nil {
 		return part{}
 	}
-	return part{m, m.end, m.quality}
+	return part{m, m.end, m.quality, m.err}
 }
 
 func head(m *message) part {
 	if m == nil {
 		return part{}
 	}
-	return part{m, m.headEnd, m.headQuality}
+	return part{m, m.headEnd, m.headQuality, ""}
 }
 
 // artifact makes an artifact that rests on a part of the request and one of the response.
@@ -66,13 +74,13 @@ func (x *exchange) artifact(kind string, q ntpac.Quality, req, resp part) *ntpac
 		}
 		a.Spans = append(a.Spans, ntpac.Span{Dir: ntpac.Dir(i), Off: p.m.start, Len: p.end - p.m.start})
 		a.Quality = worse(a.Quality, p.quality)
-		if p.m.err == "" || p.end < p.m.end {
+		if p.err == "" {
 			continue
 		}
 		if a.Error != "" {
 			a.Error += "; "
 		}
-		a.Error += [...]string{"request: ", "response: "}[i] + p.m.err
+		a.Error += [...]string{"request: ", "response: "}[i] + p.err
 	}
 	return a
 }
@@ -94,7 +102,9 @@ func (x *exchange) fields() *artifact.HTTP {
 		h.Method, h.URI, h.Version = q.method, q.target, q.version
 		h.Host, h.UserAgent, h.Referer = q.host(), q.fields.userAgent, q.fields.referer
 		h.RequestHeaders, h.RequestBody = q.text, q.body.info
-		h.Interim = q.interim
+		for _, i := range q.interim {
+			h.Interim = append(h.Interim, i.status)
+		}
 	}
 	p := x.resp
 	if p == nil {

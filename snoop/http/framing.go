@@ -39,10 +39,7 @@ func (m *message) responseFraming(s *ntpac.Stream, req *message) (framing, int64
 	if !m.line {
 		return noBody, 0 // half a head: what follows may be anything
 	}
-	if n := s.End() - s.Off(); n > 0 {
-		return byClose, n
-	}
-	return noBody, 0
+	return byClose, s.End() - s.Off()
 }
 
 // chunked reports whether the last transfer coding is chunked.
@@ -55,12 +52,14 @@ func (m *message) chunked() bool {
 // servers announce chunks and send none, and some proxies and capture tools take them out.
 func (m *message) chunksFollow(s *ntpac.Stream) bool {
 	b := s.Peek(64)
-	if i := indexLF(b); i >= 0 {
-		b = chomp(b[:i])
-	} else if len(b) < 64 && s.Off()+int64(len(b)) < s.End() || len(b) == 0 {
+	if len(b) == 0 {
 		return true
 	}
-	if _, ok := chunkSize(b); ok || len(b) == 64 && hexValue(b[0]) >= 0 {
+	ok := hexValue(b[0]) >= 0
+	if i := indexLF(b); i >= 0 {
+		_, ok = chunkSize(chomp(b[:i]))
+	}
+	if ok {
 		return true
 	}
 	m.fail("the body is not chunked as announced")
@@ -99,6 +98,7 @@ func (m *message) length(s *ntpac.Stream) int64 {
 	}
 	if differ {
 		m.fail("contradicting Content-Length fields")
+		m.quality = worse(m.quality, ntpac.Guessed)
 	}
 	return best
 }

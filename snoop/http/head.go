@@ -1,6 +1,7 @@
 package http
 
 import (
+	"bytes"
 	"strings"
 
 	"ntpac"
@@ -23,17 +24,25 @@ type message struct {
 	fields   fields
 	body     body
 	trailers string
-	interim  []int  // of a request: statuses of the 1xx responses to it
-	err      string // what is wrong, the first thing
+	interim  []interim // of a request: the 1xx responses to it
+	err      string    // what is wrong, the first thing
 
 	quality     ntpac.Quality // gapped: a hole or the stream's end cuts it; guessed: where it ends was assumed
 	headQuality ntpac.Quality
+
+	interimQuality ntpac.Quality
 }
 
 func (m *message) fail(err string) {
 	if m.err == "" {
 		m.err = err
 	}
+}
+
+// interim is a 1xx response.
+type interim struct {
+	status int
+	span   ntpac.Span
 }
 
 // cutHead marks a message whose head is not whole.
@@ -145,8 +154,9 @@ func (f *fields) parse(text string, m *message) {
 	}
 }
 
-// skipBlank moves over the empty lines that may come before a start line (RFC 9112 section 2.2).
-func skipBlank(s *ntpac.Stream) {
+// skipBlank moves over the empty lines that may come before a start line (RFC 9112 section 2.2), and
+// says whether there were any.
+func skipBlank(s *ntpac.Stream) (any bool) {
 	for {
 		switch b := s.Peek(2); {
 		case len(b) > 0 && b[0] == '\n':
@@ -154,65 +164,118 @@ func skipBlank(s *ntpac.Stream) {
 		case len(b) > 1 && b[0] == '\r' && b[1] == '\n':
 			s.Skip(2)
 		default:
-			return
+			return any
 		}
+		any = true
 	}
 }
 
-// starts reports whether a start line of the direction begins at the cursor.
+// find gives the index in a line at which a message of the direction begins, -1 for none.
+func find(line []byte, dir ntpac.Dir, start bool) int {
+	if dir == ntpac.Up {
+		return findRequest(line, start)
+	}
+	return findStatus(line, start)
+}
+
+// starts reports whether a start line of the direction begins at the cursor, where a message is due. A
+// line that a hole or the end cuts counts if it can be told.
 func starts(s *ntpac.Stream) bool {
 	b := s.Rest()
-	if len(b) == 0 || s.Dir == ntpac.Down && b[0] != 'H' && b[0] != 'I' || !tokens[b[0]] {
+	if len(b) == 0 || s.Dir == ntpac.Down && b[0]|0x20 != 'h' && b[0] != 'I' || !tokens[b[0]] {
 		return false
 	}
-	i := indexLF(b)
+	b, i := line(s)
 	if i < 0 {
+		return len(b) < maxLine && cutLine(b, s.Dir)
+	}
+	line := chomp(b[:i])
+	switch find(line, s.Dir, true) {
+	case 0:
+		return true
+	case -1:
+		return false
+	}
+	// A known method ends the first word: junk and a request, or a method of upper-case letters.
+	m, _, ok := requestLine(line)
+	return ok && string(line[:m]) == strings.ToUpper(string(line[:m]))
+}
+
+// line gives the bytes in which the end of the line at the cursor has to come, and the index of its
+// LF, -1 for none.
+func line(s *ntpac.Stream) ([]byte, int) {
+	b := s.Rest()
+	b = b[:min(len(b), maxLine)]
+	i := indexLF(b)
+	if i < 0 && len(b) < maxLine {
 		b = s.Peek(maxLine)
-		if i = indexLF(b); i < 0 {
-			return false
-		}
+		i = indexLF(b)
 	}
-	return startLine(b[:i], s.Dir)
+	return b, i
 }
 
-func startLine(line []byte, dir ntpac.Dir) (ok bool) {
-	line = chomp(line)
-	if dir == ntpac.Up {
-		_, _, ok = requestLine(line)
-	} else {
-		_, _, _, ok = statusLine(line)
+// cutLine reports whether a line whose end is not there was to be a start line.
+func cutLine(b []byte, dir ntpac.Dir) (ok bool) {
+	if dir == ntpac.Down {
+		_, _, _, ok = statusLine(b)
+		return ok
 	}
-	return ok
+	m := knownRequest(chomp(b))
+	return m > 0 && (b[m+1] == '/' || b[m+1] == '*' || hasPrefixFold(string(b[m+1:min(len(b), m+5)]), "http"))
 }
 
-// seek moves to the next line that begins a message, or to the next hole or the end.
-func seek(s *ntpac.Stream) {
-	for !starts(s) {
-		b := s.Rest()
-		if len(b) == 0 {
+// malformed reports whether a line begins at the cursor that was meant for a request line, or is one
+// of HTTP/0.9.
+func malformed(s *ntpac.Stream) bool {
+	b, i := line(s)
+	return s.Dir == ntpac.Up && i >= 0 && knownRequest(chomp(b[:i])) > 0
+}
+
+// seek moves to where the next message begins, which need not be the beginning of a line: bodies end
+// without one. It stops at holes and at the end. start says that the cursor is where a line begins.
+func seek(s *ntpac.Stream, start bool) {
+	for {
+		b, i := line(s)
+		switch {
+		case i >= 0:
+			line := chomp(b[:i])
+			k := find(line, s.Dir, true)
+			if k == 0 && (start || find(line, s.Dir, false) == 0) || k >= 0 && fieldFollows(s, i+1) {
+				s.Skip(int64(k))
+				return
+			}
+			s.Skip(int64(i) + 1)
+			start = true
+		case len(b) < maxLine:
+			s.Skip(int64(len(b)))
 			return
+		default:
+			s.Skip(maxLine - maxLine/8) // a start line may begin in the rest
+			start = false
 		}
-		// Most lines cannot begin a message by their first byte.
-		i := 0
-		for {
-			k := indexLF(b[i:])
-			if k < 0 {
-				i = len(b)
-				break
-			}
-			i += k + 1
-			if i == len(b) || s.Dir == ntpac.Down && (b[i] == 'H' || b[i] == 'I') || s.Dir == ntpac.Up && tokens[b[i]] {
-				break
-			}
-		}
-		s.Skip(int64(i))
 	}
+}
+
+// fieldFollows reports whether a field line begins n bytes behind the cursor, or a hole or the end
+// hides what begins there. Within a line, a start line alone would be too little to go by.
+func fieldFollows(s *ntpac.Stream, n int) bool {
+	const enough = 40 // names of fields are shorter
+	b := s.Peek(n + enough)[n:]
+	i := 0
+	for i < len(b) && tokens[b[i]] {
+		i++
+	}
+	if i == len(b) {
+		return len(b) < enough
+	}
+	return i > 0 && b[i] == ':'
 }
 
 // readHead reads the head at the cursor, where a start line begins. Not ok means that its end did not
 // come: where the body begins is unknown.
 func readHead(s *ntpac.Stream, m *message) (ok bool) {
 	b := s.Rest()
+	b = b[:min(len(b), maxHead)]
 	end := headEnd(b)
 	for n := 16 << 10; end < 0 && n <= maxHead; n *= 16 {
 		b = s.Peek(n)
@@ -223,13 +286,10 @@ func readHead(s *ntpac.Stream, m *message) (ok bool) {
 	}
 	all := latin1(b[:end])
 	s.Skip(int64(end))
-	i := strings.IndexByte(all, '\n')
-	m.startLine(chomp(all[:i]), s.Dir)
-	m.text = all[i+1:]
-	m.fields.parse(m.text, m)
-	if i > maxLine {
-		m.fail("start line over 64 KiB")
-	}
+	line, text, _ := strings.Cut(all, "\n")
+	m.startLine(chomp(line), s.Dir)
+	m.text = text
+	m.fields.parse(text, m)
 	switch {
 	case ok:
 		m.text = trimBlank(m.text)
@@ -244,15 +304,35 @@ func readHead(s *ntpac.Stream, m *message) (ok bool) {
 	return ok
 }
 
+// readSimple reads a request of HTTP/0.9: a line and nothing else. Not ok means that it is none.
+func readSimple(s *ntpac.Stream, m *message) bool {
+	b, i := line(s)
+	line := chomp(b[:i])
+	k := knownRequest(line)
+	if k == 0 || line[k+1] != '/' || bytes.IndexByte(line[k+1:], ' ') >= 0 || fieldName(b[i+1:]) > 0 {
+		return false
+	}
+	m.startLine(latin1(line), ntpac.Up)
+	m.version = "HTTP/0.9"
+	s.Skip(int64(i) + 1)
+	m.headEnd, m.end = s.Off(), s.Off()
+	return true
+}
+
+// startLine takes a start line apart, as far as it is there.
 func (m *message) startLine(line string, dir ntpac.Dir) {
 	m.line = true
-	if dir == ntpac.Up {
-		a, b, _ := requestLine(line)
+	if dir == ntpac.Down {
+		v, status, reason, _ := statusLine(line)
+		m.version, m.status, m.reason = line[:v], status, line[reason:]
+		return
+	}
+	if a, b, ok := requestLine(line); ok {
 		m.method, m.target, m.version = line[:a], line[a+1:b], strings.TrimRight(line[b+1:], " ")
 		return
 	}
-	v, status, reason, _ := statusLine(line)
-	m.version, m.status, m.reason = line[:v], status, line[reason:]
+	m.method, m.target, _ = strings.Cut(line, " ")
+	m.target, m.version, _ = strings.Cut(m.target, " ")
 }
 
 // trimBlank takes the empty line off the end of a head.
@@ -274,7 +354,7 @@ func readTail(s *ntpac.Stream, m *message) bool {
 		k := indexLF(rest)
 		line := chomp(rest[:k])
 		rest = rest[k+1:]
-		if startLine(line, s.Dir) || !plain(line) {
+		if find(line, s.Dir, true) >= 0 || !plain(line) {
 			return false
 		}
 		if i == 0 || len(line) == 0 || line[0] == ' ' || line[0] == '\t' {

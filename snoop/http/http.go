@@ -5,8 +5,8 @@ package http
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"hash"
-	"slices"
 	"sync"
 
 	"ntpac"
@@ -23,15 +23,21 @@ func New() *Snooper { return &Snooper{} }
 // Info describes the snooper.
 func (*Snooper) Info() ntpac.SnooperInfo {
 	return ntpac.SnooperInfo{
-		Name: "http", Version: 1, Protos: []ntpac.Proto{ntpac.TCP},
-		Ports: []uint16{80, 8080, 8000, 8008, 8081, 8088, 8888, 3128, 591},
-		Types: []string{"http", "file", "credential"},
+		Name: "http", Version: 1, Protos: []ntpac.Proto{ntpac.TCP, ntpac.UDP},
+		Ports: []uint16{80, 8080, 8000, 8008, 8081, 8088, 8888, 3128, 591, 1900},
+		Types: []string{"http", "file", "credential", "tls"},
 		Holes: "A hole in a body leaves the rest of it in place; a hole in a head or in chunk framing costs that message, and reading goes on at the next start line.",
 	}
 }
 
 // Snoop reads the whole dialog.
 func (sn *Snooper) Snoop(ctx context.Context, d *ntpac.Dialog, emit ntpac.Emitter) error {
+	if d.Conv.Key.Proto == ntpac.UDP {
+		return datagrams(ctx, d, emit)
+	}
+	if turned(d) {
+		d, emit = turn(d, emit)
+	}
 	r, _ := sn.readers.Get().(*reader)
 	if r == nil {
 		r = &reader{decSum: sha256.New(), body: bodyReader{sum: sha256.New()}}
@@ -43,9 +49,12 @@ func (sn *Snooper) Snoop(ctx context.Context, d *ntpac.Dialog, emit ntpac.Emitte
 	return err
 }
 
-// maxPending bounds the requests that wait for their responses, and the responses that wait for the
-// end to be counted.
-const maxPending = 1024
+// Limits of the requests that wait for their responses, and of the responses that wait for the end to
+// be counted.
+const (
+	maxPending = 1024
+	maxHeld    = 4 << 20 // bytes of heads
+)
 
 // reader reads one dialog.
 type reader struct {
@@ -53,10 +62,21 @@ type reader struct {
 	emit      ntpac.Emitter
 	pending   []*message // requests without a response so far, oldest first
 	deferred  []*message // responses whose requests only the end can tell
+	held      int        // bytes of heads in both
 	free      []*message
-	loose     bool // messages were lost: which request a response belongs to must be found by time
 	pipelined bool // the client sends requests before earlier ones are answered
-	done      [2]bool
+	midstream bool // the beginning is not known, and no exchange was read yet
+
+	// By direction.
+	lost  [2]bool // messages were lost, and which request a response belongs to must be found by time
+	hole  [2]bool // a hole came between two messages, and no counterpart has yet shown what was in it
+	done  [2]bool // what follows is not HTTP
+	begun [2]bool // a head that is not known was dealt with
+	whole [2]bool // the last message was followed to its end
+
+	answered int64 // where the last response ended
+
+	orphan bool // since the last request, a response came whose request is not known
 
 	body   bodyReader
 	decSum hash.Hash
@@ -66,14 +86,16 @@ type reader struct {
 
 func (r *reader) begin(d *ntpac.Dialog, emit ntpac.Emitter) {
 	r.d, r.emit = d, emit
-	r.loose, r.pipelined, r.done = !d.Up.HeadKnown() || !d.Down.HeadKnown(), false, [2]bool{}
+	r.answered = 0
+	r.pipelined, r.orphan, r.midstream = false, false, !d.Up.HeadKnown() || !d.Down.HeadKnown()
+	r.lost, r.hole, r.done, r.begun, r.whole = [2]bool{}, [2]bool{}, [2]bool{}, [2]bool{}, [2]bool{true, true}
 }
 
 // end lets go of everything that belongs to the dialog.
 func (r *reader) end() {
 	clear(r.pending)
 	clear(r.deferred)
-	r.d, r.emit, r.pending, r.deferred = nil, nil, r.pending[:0], r.deferred[:0]
+	r.d, r.emit, r.held, r.pending, r.deferred = nil, nil, 0, r.pending[:0], r.deferred[:0]
 	r.body = bodyReader{sum: r.body.sum, head: r.body.head[:0]}
 }
 
@@ -109,9 +131,9 @@ func (r *reader) choose() *ntpac.Stream {
 		return r.d.Down
 	case down:
 		return r.d.Up
-	case !r.loose && r.mayLeave() || len(r.pending) >= maxPending:
+	case !r.loose() && r.mayLeave() || r.full():
 		return r.d.Down
-	case !r.loose && len(r.pending) == 0 && r.d.Up.Gap() == 0:
+	case !r.loose() && len(r.pending) == 0 && r.d.Up.Gap() == 0:
 		return r.d.Up
 	}
 	return r.d.Next()
@@ -127,8 +149,8 @@ func (r *reader) mayLeave() bool {
 	return m.method == "CONNECT" || m.fields.upgrade != ""
 }
 
-// lost notes that any number of messages may be missing here.
-func (r *reader) lost() { r.loose = true }
+// loose reports whether responses cannot simply be counted.
+func (r *reader) loose() bool { return r.midstream || r.lost[ntpac.Up] || r.lost[ntpac.Down] }
 
 func (r *reader) message(s *ntpac.Stream) *message {
 	var m *message
@@ -152,28 +174,39 @@ func (r *reader) drop(m *message) {
 // says that the body follows.
 func (r *reader) open(s *ntpac.Stream) (m *message, body bool) {
 	if s.Gap() > 0 {
-		r.lost()
+		r.lost[s.Dir], r.hole[s.Dir] = true, r.whole[s.Dir] && !(s.Dir == ntpac.Up && r.orphan)
 		s.SkipGap()
 		return r.openTail(s)
 	}
-	if s.Off() == 0 && !s.HeadKnown() && !starts(s) {
-		return r.openTail(s)
+	if !s.HeadKnown() && !r.begun[s.Dir] {
+		r.begun[s.Dir] = true
+		if !starts(s) {
+			r.lost[s.Dir] = true
+			return r.openTail(s)
+		}
 	}
-	skipBlank(s)
-	if s.EOF() || s.Gap() > 0 {
-		return nil, false
+	if skipBlank(s) {
+		return nil, false // what follows may have come much later
 	}
-	if !starts(s) {
+	odd := !starts(s)
+	if odd && !malformed(s) {
 		return r.astray(s)
 	}
 	m = r.message(s)
+	r.whole[s.Dir] = true
+	switch {
+	case odd && readSimple(s, m):
+		return m, false
+	case odd:
+		m.fail("malformed request line")
+	}
 	if readHead(s, m) {
 		return m, true
 	}
 	if g := s.Gap(); g > 0 {
 		return m, r.bridge(s, m)
 	}
-	r.astray(s)
+	seek(s, false)
 	return m, false
 }
 
@@ -183,38 +216,59 @@ const maxLoss = 4 << 10
 
 // bridge moves over the hole in a head, and reads the head's rest where it is to be seen.
 func (r *reader) bridge(s *ntpac.Stream, m *message) (body bool) {
-	r.lost()
+	r.lost[s.Dir] = true
 	g := s.SkipGap()
 	if g <= maxLoss && readTail(s, m) {
 		return true
 	}
-	seek(s)
+	r.whole[s.Dir] = false
+	seek(s, false)
 	return false
 }
 
-// openTail reads a message whose start line is in the hole before the cursor, if the end of its head
-// is to be seen; else it looks for the next start line.
+// openTail reads a message whose start line is not to be seen before the cursor, if the end of its head
+// is; else it looks for the next start line.
 func (r *reader) openTail(s *ntpac.Stream) (*message, bool) {
-	if s.EOF() || starts(s) {
+	if s.EOF() {
 		return nil, false
 	}
 	m := r.message(s)
 	if readTail(s, m) {
 		m.cutHead("the start line is missing")
+		r.hole[s.Dir], r.whole[s.Dir] = false, true
 		return m, true
 	}
 	r.drop(m)
-	seek(s)
+	seek(s, false)
 	return nil, false
 }
 
-// astray moves from bytes that are no message to the next that are.
+// astray moves from bytes that are no message, though no hole explains them, to the next that are. They
+// give an artifact that says so. But bytes that are the first answer to a request are one of HTTP/0.9.
 func (r *reader) astray(s *ntpac.Stream) (*message, bool) {
 	if last := r.newest(); s.Dir == ntpac.Up && last != nil && last.method == "CONNECT" {
 		r.done[ntpac.Up] = true // a tunnel, whose answer is not to be seen
+		r.tunnel()
 		return nil, false
 	}
-	seek(s)
+	m := r.message(s)
+	if s.Dir == ntpac.Down && s.Off() == 0 && len(r.pending) > 0 && !r.loose() {
+		if r.pending[0].version != "HTTP/0.9" {
+			m.fail("no status line")
+		}
+		m.headEnd = m.start
+		m.line, m.version = true, "HTTP/0.9"
+		return m, true
+	}
+	seek(s, false)
+	m.end = s.Off()
+	m.fail(fmt.Sprintf("%d bytes that belong to no message", m.end-m.start))
+	m.quality = ntpac.Guessed
+	if s.Dir == ntpac.Up {
+		r.exchange(m, nil, ntpac.Complete)
+	} else {
+		r.exchange(nil, m, ntpac.Complete)
+	}
 	return nil, false
 }
 
@@ -234,32 +288,43 @@ func (r *reader) request(s *ntpac.Stream) {
 	if body {
 		r.requestBody(s, m)
 	}
-	if !r.loose && len(r.pending) > 0 && !r.ended(ntpac.Down) && r.d.Down.Gap() == 0 {
+	if !r.lost[ntpac.Down] && !r.ended(ntpac.Down) && r.d.Down.Gap() == 0 && (len(r.pending) > 0 || r.hole[ntpac.Up]) {
+		// An earlier request is not answered yet: one that waits, or one in the hole before this one.
 		r.pipelined = true
 	}
+	r.hole[ntpac.Up], r.orphan = false, false
 	r.pending = append(r.pending, m)
-	if r.ended(ntpac.Down) && len(r.deferred) == 0 && !r.mayLeave() || len(r.pending) > maxPending {
-		r.unanswered(0)
+	r.held += len(m.text)
+	if r.ended(ntpac.Down) && len(r.deferred) == 0 && !r.mayLeave() || r.full() && r.ended(ntpac.Down) {
+		r.unanswered(r.silence())
 	}
 }
 
 func (r *reader) requestBody(s *ntpac.Stream, m *message) {
 	f, n := m.requestFraming(s)
-	if f == noBody || m.expects() && (starts(s) || s.EOF()) {
+	if f == noBody || m.expects() && (starts(s) || s.EOF() || r.refused(s)) {
 		return
 	}
 	r.readBody(s, m, f, n, m.codings())
-	if r.body.lost {
-		r.lostIn(s)
-	}
+	r.lostIn(s)
 }
 
-// lostIn goes on behind a body whose framing was lost.
+// refused reports whether a final answer came before the body that begins at the cursor could.
+func (r *reader) refused(s *ntpac.Stream) bool {
+	down := r.d.Down
+	_, status, _, ok := statusLine(down.Peek(len("HTTP/1.1 200")))
+	return ok && status >= 200 && len(r.pending) == 0 && !r.loose() && (s.Off()+s.Gap() == s.End() || down.Order(down.Off()) < s.Order(s.Off()))
+}
+
+// lostIn goes on behind a body whose framing was lost; behind a hole, open does.
 func (r *reader) lostIn(s *ntpac.Stream) {
-	if s.Gap() > 0 {
-		return // open reads on behind the hole
+	if !r.body.lost {
+		return
 	}
-	seek(s)
+	r.whole[s.Dir] = false
+	if s.Gap() == 0 {
+		seek(s, false)
+	}
 }
 
 // response reads the next response and answers the request to which it belongs.
@@ -268,10 +333,11 @@ func (r *reader) response(s *ntpac.Stream) {
 	if m == nil {
 		return
 	}
-	req := r.match(m)
+	req, sure := r.match(m)
 	if m.status >= 100 && m.status < 200 && m.status != 101 {
 		if req != nil {
-			req.interim = append(req.interim, m.status)
+			req.interim = append(req.interim, interim{m.status, ntpac.Span{Dir: ntpac.Down, Off: m.start, Len: m.end - m.start}})
+			req.interimQuality = worse(req.interimQuality, worse(m.quality, sure))
 		}
 		r.drop(m)
 		return
@@ -280,103 +346,29 @@ func (r *reader) response(s *ntpac.Stream) {
 	case m.status == 101, m.tunnels(req):
 		r.done = [2]bool{true, true}
 	case body:
-		if f, n := m.responseFraming(s, req); f != noBody {
-			r.readBody(s, m, f, n, m.codings())
-			if r.body.lost {
-				r.lostIn(s)
-			} else if f == byClose && !r.closed() {
-				m.quality = worse(m.quality, ntpac.Guessed)
-			}
-		}
+		r.responseBody(s, m, req)
 	}
-	r.answer(req, m)
+	r.answer(req, m, sure)
+	r.answered = s.Off()
+	if r.done[ntpac.Up] {
+		r.tunnel()
+	}
+}
+
+func (r *reader) responseBody(s *ntpac.Stream, m, req *message) {
+	f, n := m.responseFraming(s, req)
+	if f == noBody {
+		return
+	}
+	r.readBody(s, m, f, n, m.codings())
+	r.lostIn(s)
+	if f == byClose && !r.closed() {
+		m.quality = worse(m.quality, ntpac.Guessed)
+	}
 }
 
 // closed reports whether the end of the stream is known to be the end of what was sent.
 func (r *reader) closed() bool {
 	c := r.d.Conv.Close
 	return c == ntpac.CloseFin || c == ntpac.CloseRst
-}
-
-// match finds the request that a response answers: the oldest one, as long as nothing was lost. After
-// a loss it is the newest one that was sent before the response came: a client that does not pipeline
-// has had the answers to all before it. With pipelining only the end can tell.
-func (r *reader) match(m *message) *message {
-	if !r.loose {
-		if len(r.pending) > 0 {
-			return r.pending[0]
-		}
-		return nil
-	}
-	if r.pipelined {
-		return nil
-	}
-	k := len(r.pending)
-	for k > 0 && r.pending[k-1].order >= m.order {
-		k--
-	}
-	if k == 0 {
-		return nil
-	}
-	for ; k > 1; k-- {
-		r.unanswered(0)
-	}
-	return r.pending[0]
-}
-
-// answer emits an exchange whose response was read.
-func (r *reader) answer(req, m *message) {
-	switch {
-	case req != nil:
-		r.pending = slices.Delete(r.pending, 0, 1)
-		r.exchange(req, m, ntpac.Complete)
-		r.loose = r.loose && len(r.pending) > 0
-	case r.loose && r.pipelined:
-		if len(r.deferred) == maxPending {
-			r.exchange(nil, r.deferred[0], ntpac.Gapped)
-			r.deferred = slices.Delete(r.deferred, 0, 1)
-		}
-		r.deferred = append(r.deferred, m)
-	default:
-		r.exchange(nil, m, r.alone(ntpac.Up))
-	}
-}
-
-// alone is the quality of a message whose counterpart, of the direction, was not found: it is complete
-// only where there surely was none.
-func (r *reader) alone(dir ntpac.Dir) ntpac.Quality {
-	if r.loose || r.d.In(dir).Gap() > 0 || r.d.Conv.In(dir).Packets == 0 {
-		return ntpac.Gapped
-	}
-	return ntpac.Complete
-}
-
-// unanswered emits the i-th pending request alone.
-func (r *reader) unanswered(i int) {
-	m := r.pending[i]
-	r.pending = slices.Delete(r.pending, i, i+1)
-	r.exchange(m, nil, r.alone(ntpac.Down))
-}
-
-// finish pairs what waited for the end. Responses that were counted from the end backwards are a
-// guess: the server may have left the last requests unanswered.
-func (r *reader) finish() {
-	for len(r.deferred) > 0 {
-		m := r.deferred[0]
-		skip := len(r.pending) - len(r.deferred)
-		for ; skip > 0; skip-- {
-			r.unanswered(0)
-		}
-		if skip < 0 || r.pending[0].order > m.order {
-			r.exchange(nil, m, ntpac.Gapped)
-		} else {
-			req := r.pending[0]
-			r.pending = slices.Delete(r.pending, 0, 1)
-			r.exchange(req, m, ntpac.Guessed)
-		}
-		r.deferred = slices.Delete(r.deferred, 0, 1)
-	}
-	for len(r.pending) > 0 {
-		r.unanswered(0)
-	}
 }

@@ -1,6 +1,8 @@
 package http
 
 import (
+	"bytes"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -49,9 +51,96 @@ func requestLine[T string | []byte](line T) (m, t int, ok bool) {
 	return m, t, true
 }
 
-// version reports whether the text is HTTP/1.x, or HTTP/0.9 as a few servers call themselves.
+// methods are those that servers know (the IANA registry, and what Exchange and UPnP add). They are
+// looked for where a request may begin within a line.
+var methods = [...]string{"GET", "POST", "HEAD", "PUT", "OPTIONS", "CONNECT", "DELETE", "PATCH", "TRACE", "PROPFIND", "PROPPATCH",
+	"MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH", "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "POLL",
+	"BPROPFIND", "BPROPPATCH", "BCOPY", "BMOVE", "BDELETE", "ACL", "BIND", "UNBIND", "REBIND", "CHECKIN", "CHECKOUT",
+	"UNCHECKOUT", "MERGE", "MKACTIVITY", "MKCALENDAR", "MKWORKSPACE", "ORDERPATCH", "UPDATE", "LABEL", "LINK", "UNLINK",
+	"VERSION-CONTROL", "BASELINE-CONTROL", "RPC_IN_DATA", "RPC_OUT_DATA", "PURGE", "SOURCE", "QUERY"}
+
+// findRequest gives the index in a line at which a request line begins, -1 for none: behind the end
+// of a body that has no line end, a method that is known tells where. start says that the line begins
+// where a line begins; then any method is taken.
+func findRequest[T string | []byte](line T, start bool) int {
+	t := len(line)
+	for t > 0 && line[t-1] == ' ' {
+		t--
+	}
+	if t -= len(" HTTP/1.1"); t < 0 || line[t] != ' ' || !version(line[t+1:t+9]) {
+		return -1
+	}
+	sp := t - 1
+	for sp >= 0 && line[sp] != ' ' {
+		sp--
+	}
+	best := 0
+	for _, m := range methods {
+		if k := len(m); k > best && sp >= k && string(line[sp-k:sp]) == m {
+			best = k
+		}
+	}
+	if best > 0 {
+		if _, _, ok := requestLine(line[sp-best:]); ok {
+			return sp - best
+		}
+	}
+	if start {
+		if _, _, ok := requestLine(line); ok {
+			return 0
+		}
+	}
+	return -1
+}
+
+// findStatus gives the index in a line at which a status line begins, -1 for none.
+func findStatus(line []byte, start bool) int {
+	for from := 0; ; from++ {
+		i := bytes.Index(line[from:], []byte("HTTP/"))
+		if i < 0 {
+			break
+		}
+		from += i
+		if _, _, _, ok := statusLine(line[from:]); ok {
+			return from
+		}
+	}
+	if start {
+		if _, _, _, ok := statusLine(line); ok {
+			return 0
+		}
+	}
+	return -1
+}
+
+// version reports whether the text is HTTP/1.x, or HTTP/0.9 as a few servers call themselves, in any
+// case of letters.
 func version[T string | []byte](v T) bool {
-	return len(v) == len("HTTP/1.1") && string(v[:5]) == "HTTP/" && (v[5] == '1' || v[5] == '0') && v[6] == '.' && digit(v[7])
+	return len(v) == len("HTTP/1.1") && v[0]|0x20 == 'h' && v[1]|0x20 == 't' && v[2]|0x20 == 't' && v[3]|0x20 == 'p' && v[4] == '/' &&
+		(v[5] == '1' || v[5] == '0') && v[6] == '.' && digit(v[7])
+}
+
+// knownRequest measures the method of a line that begins as a request does, however it goes on: a
+// known method, a space, and printable text. 0 for none.
+func knownRequest[T string | []byte](line T) int {
+	m := 0
+	for m < len(line) && m <= maxMethod && tokens[line[m]] {
+		m++
+	}
+	if m+1 >= len(line) || line[m] != ' ' || !slices.Contains(methods[:], string(line[:m])) {
+		return 0
+	}
+	for _, c := range []byte(line[m:]) {
+		if c < ' ' || c == 0x7f {
+			return 0
+		}
+	}
+	for _, other := range [...]string{"RTSP/", "SIP/"} {
+		if strings.Contains(string(line), other) {
+			return 0
+		}
+	}
+	return m
 }
 
 // statusLine reads a status line without its end (RFC 9112 section 4): the version is line[:v], the

@@ -15,22 +15,28 @@ const (
 	nothing  look = iota // no bytes
 	foreign              // not HTTP
 	unclear              // may be HTTP: starts in mid-message, or ends before the first line does
+	simple               // begins as a request does, but not with a request line of HTTP/1
 	request              // begins with a request line, or has one later
 	response             // begins with a status line, or has one later
 )
 
 // Probe is certain where a direction begins with a start line, or, where its beginning is not known,
-// has one at the beginning of a later line.
+// has one later.
 func (*Snooper) Probe(h *ntpac.Head) ntpac.Verdict {
-	if h.Proto != ntpac.TCP {
+	if h.Proto != ntpac.TCP && h.Proto != ntpac.UDP {
 		return ntpac.Verdict{}
 	}
-	up, down := lookAt(h.Data[ntpac.Up], h.Known[ntpac.Up]), lookAt(h.Data[ntpac.Down], h.Known[ntpac.Down])
+	udp := h.Proto == ntpac.UDP
+	up, down := lookAt(h.Data[ntpac.Up], udp || h.Known[ntpac.Up]), lookAt(h.Data[ntpac.Down], udp || h.Known[ntpac.Down])
 	switch {
 	case up == request, up != response && down == response:
 		return ntpac.Verdict{Confidence: ntpac.Certain}
 	case down == request, up == response:
 		return ntpac.Verdict{Confidence: ntpac.Certain, Swapped: true}
+	case udp:
+		return ntpac.Verdict{}
+	case up == simple:
+		return ntpac.Verdict{Confidence: ntpac.Unsure}
 	case up == foreign || down == foreign || up == nothing && down == nothing:
 		return ntpac.Verdict{}
 	}
@@ -48,15 +54,19 @@ func lookAt(b []byte, known bool) look {
 	if l >= request || known {
 		return l
 	}
-	for {
+	for start := false; ; start = true {
 		i := indexLF(b)
 		if i < 0 {
 			return unclear
 		}
-		b = b[i+1:]
-		if l := lookAtLine(b); l >= request {
-			return l
+		line := chomp(b[:i])
+		if findRequest(line, start) >= 0 {
+			return request
 		}
+		if findStatus(line, start) >= 0 {
+			return response
+		}
+		b = b[i+1:]
 	}
 }
 
@@ -73,6 +83,9 @@ func lookAtLine(b []byte) look {
 	if _, _, _, ok := statusLine(line); ok {
 		return response
 	}
+	if m := knownRequest(line); m > 0 && line[m+1] == '/' {
+		return simple // HTTP/0.9, or what a scanner sends
+	}
 	return foreign
 }
 
@@ -81,7 +94,7 @@ func lookAtPart(b []byte) look {
 	if _, _, _, ok := statusLine(b); ok {
 		return response
 	}
-	if short := min(len(b), len("HTTP/1.")); string(b[:short]) == "HTTP/1."[:short] {
+	if short := min(len(b), len("HTTP/1.")); hasPrefixFold("HTTP/1.", string(b[:short])) {
 		return unclear
 	}
 	i := bytes.IndexByte(b, ' ')

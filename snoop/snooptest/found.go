@@ -42,7 +42,7 @@ func (f *found) line() string {
 // words is the line without what a shift of the stream changes.
 func (f *found) words() string {
 	g := *f
-	g.Spans, g.Time = nil, ""
+	g.Spans, g.Time, g.Blobs = nil, "", nil
 	return g.line()
 }
 
@@ -97,19 +97,6 @@ func newFound(s ntpac.Snooper, d *ntpac.Dialog, a *ntpac.Artifact) (*found, erro
 	if a.Time < d.Conv.First || a.Time > d.Conv.Last {
 		return nil, fmt.Errorf("time %v is outside of the conversation", a.Time)
 	}
-	b, err := json.Marshal(a.Fields)
-	if err != nil {
-		return nil, err
-	}
-	var fields map[string]any
-	if err := json.Unmarshal(b, &fields); err != nil {
-		return nil, fmt.Errorf("fields are not an object: %w", err)
-	}
-	for _, n := range common {
-		if _, ok := fields[n]; ok {
-			return nil, fmt.Errorf("field %q has a common name", n)
-		}
-	}
 	var w bytes.Buffer
 	e := json.NewEncoder(&w)
 	e.SetEscapeHTML(false)
@@ -121,6 +108,20 @@ func newFound(s ntpac.Snooper, d *ntpac.Dialog, a *ntpac.Artifact) (*found, erro
 		f.Blobs = append(f.Blobs, fmt.Sprintf("%v %d %v %v +%d", b.SHA256, b.Size, b.Spans, b.Codings, len(b.Data)))
 	}
 	return f, nil
+}
+
+// wellNamed checks that the fields are an object, none of which has a common name.
+func (f *found) wellNamed() error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(f.Fields, &fields); err != nil {
+		return fmt.Errorf("fields are not an object: %w", err)
+	}
+	for _, n := range common {
+		if _, ok := fields[n]; ok {
+			return fmt.Errorf("field %q has a common name", n)
+		}
+	}
+	return nil
 }
 
 // within reports whether an artifact says nothing that another one does not say too: same type, and

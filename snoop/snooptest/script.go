@@ -46,18 +46,27 @@ func Load(t testing.TB, dir string) []*Script {
 	}
 	var out []*Script
 	for _, f := range files {
-		b, err := os.ReadFile(f)
+		s, err := ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := Parse(string(b))
-		if err != nil {
-			t.Fatalf("%s: %v", f, err)
-		}
-		s.Name = strings.TrimSuffix(filepath.Base(f), ".talk")
 		out = append(out, s)
 	}
 	return out
+}
+
+// ReadFile reads one script.
+func ReadFile(name string) (*Script, error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	s, err := Parse(string(b))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	s.Name = strings.TrimSuffix(filepath.Base(name), ".talk")
+	return s, nil
 }
 
 // Parse reads a script.

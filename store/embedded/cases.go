@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"unicode/utf8"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -37,6 +36,9 @@ func (s *Store) segmentDir(no uint32) string {
 func (s *Store) loadCases() error {
 	s.next = 1
 	err := s.scan(key(nil, 0, kindDropped), func(k, _ []byte) error {
+		if s.full {
+			return nil
+		}
 		return s.finishDrop(binary.BigEndian.Uint32(k[keyHead:]))
 	})
 	if err != nil {
@@ -108,11 +110,8 @@ func (s *Store) lookup(name string) *caseState {
 
 // newCase makes a case that exists when the batch is committed.
 func (s *Store) newCase(name string, b *pebble.Batch) (*caseState, error) {
-	switch {
-	case name == "":
-		return nil, ntpac.Usagef("a case needs a name")
-	case len(name) > maxCaseName || !utf8.ValidString(name):
-		return nil, ntpac.Usagef("the name of a case is UTF-8 text of at most %d bytes", maxCaseName)
+	if err := row.CheckCase(name); err != nil {
+		return nil, err
 	}
 	c, err := s.loadCase(name, s.next)
 	if err != nil {
@@ -143,6 +142,9 @@ func (s *Store) Drop(_ context.Context, name string) error {
 	defer s.leave()
 	s.commit.Lock()
 	defer s.commit.Unlock()
+	if err := s.writable(); err != nil {
+		return err
+	}
 	c := s.lookup(name)
 	if c == nil {
 		return fmt.Errorf("case %q: %w", name, ntpac.ErrNotFound)

@@ -36,12 +36,12 @@ type Options struct {
 
 // Sizes of what a store keeps in memory. The block cache counts the index's write buffers.
 const (
-	memTable    = 16 << 20
-	blockCache  = 32 << 20
-	smallTable  = 1 << 20 // on a file system under smallDisk
-	smallDisk   = 1 << 30
-	openFiles   = 256
-	maxCaseName = 200
+	memTable   = 16 << 20
+	blockCache = 48 << 20
+	smallTable = 1 << 20 // on a file system under smallDisk
+	smallDisk  = 1 << 30
+	openSpace  = 2 << 20 // free bytes without which a store is opened for reading only
+	openFiles  = 256
 )
 
 // Store is an open store. It is used by many goroutines.
@@ -51,6 +51,7 @@ type Store struct {
 	lock    *dirLock
 	db      *pebble.DB
 	reserve uint64 // bytes that must stay free for the index's own work
+	full    bool   // the disk was full when the store was opened: it is only read
 
 	commit sync.Mutex // one commit at a time
 	works  sync.Pool
@@ -109,8 +110,13 @@ func Open(dir string, opt Options) (_ *Store, err error) {
 
 func (s *Store) openIndex() error {
 	table := uint64(memTable)
-	if _, total, ok := s.opt.space(s.dir); ok && total < smallDisk {
+	free, total, ok := s.opt.space(s.dir)
+	if ok && total < smallDisk {
 		table = smallTable
+	}
+	s.full = ok && free < openSpace
+	if s.full && empty(filepath.Join(s.dir, indexDir)) {
+		return openError(s.dir, ErrFull)
 	}
 	s.reserve = 3*table + 1<<20
 	cache := pebble.NewCache(blockCache)
@@ -125,6 +131,7 @@ func (s *Store) openIndex() error {
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
 		FormatMajorVersion:          pebble.FormatNewest,
 		Logger:                      silence{s},
+		ReadOnly:                    s.full,
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -134,6 +141,22 @@ func (s *Store) openIndex() error {
 		return openError(s.dir, err)
 	}
 	s.db = db
+	return nil
+}
+
+func empty(dir string) bool {
+	e, err := os.ReadDir(dir)
+	return err != nil || len(e) == 0
+}
+
+// writable reports why a store that was opened for reading only cannot be written to.
+func (s *Store) writable() error {
+	if e := s.failed.Load(); e != nil {
+		return *e
+	}
+	if s.full {
+		return fmt.Errorf("store %s: %w: it is open for reading only; make room and open it again", s.dir, ErrFull)
+	}
 	return nil
 }
 

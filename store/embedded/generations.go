@@ -12,72 +12,71 @@ import (
 // generations stores the parts, moves the visible generation of each conversation, and deletes what
 // was replaced.
 func (t *tx) generations() error {
-	for i := range t.w.parts {
-		p := &t.w.parts[i]
-		st, err := t.state(p.g.Conversation)
-		if err != nil {
+	for all := t.w.parts; len(all) > 0; {
+		id, n := all[0].g.Conversation, 1
+		for n < len(all) && all[n].g.Conversation == id {
+			n++
+		}
+		if err := t.ofConversation(id, all[:n]); err != nil {
 			return err
 		}
-		o, err := st.Take(p.g, uint32(t.c.Stamp>>32))
-		if err != nil {
-			return err
-		}
-		st.changed = st.changed || o.Changed
-		if o.Write {
-			if err := t.part(p, &o); err != nil {
-				return err
-			}
-		}
-		for _, m := range o.Dropped {
-			if err := t.dropParts(p.g.Conversation, m); err != nil {
-				return err
-			}
-		}
-	}
-	for id, st := range t.w.states {
-		if !st.changed {
-			continue
-		}
-		t.w.key = convKey(t.w.key[:0], t.cs.no, id, subState)
-		t.w.val = st.Append(t.w.val[:0])
-		if err := t.set(t.w.key, t.w.val); err != nil {
-			return err
-		}
-		if err := t.reindex(id, st); err != nil {
-			return err
-		}
+		all = all[n:]
 	}
 	return nil
 }
 
-// state gives the state of a conversation's generations as it is at this point of the commit.
-func (t *tx) state(id ntpac.ConversationID) (*stateWork, error) {
-	if st := t.w.states[id]; st != nil {
-		return st, nil
-	}
-	st := &stateWork{State: &row.State{}}
-	t.w.key = convKey(t.w.key[:0], t.cs.no, id, subState)
-	_, err := t.old(t.w.key, func(v []byte) (err error) {
-		st.State, err = row.DecodeState(v)
+// ofConversation stores the parts of one conversation's generations.
+func (t *tx) ofConversation(id ntpac.ConversationID, parts []partWork) error {
+	w := t.w
+	st := &row.State{}
+	w.key = convKey(w.key[:0], t.cs.no, id, subState)
+	_, err := t.seek(w.key, func(v []byte) (err error) {
+		st, err = row.DecodeState(v)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if v := st.Visible; v != nil {
-		st.app, st.hasApp = v.App, true
+	var app *string // under which the index has the conversation
+	if st.Visible != nil {
+		app = &st.Visible.App
 	}
-	t.w.states[id] = st
-	return st, nil
+	changed := false
+	for i := range parts {
+		o, err := st.Take(parts[i].g, uint32(t.c.Stamp>>32))
+		if err != nil {
+			return err
+		}
+		changed = changed || o.Changed
+		if o.Write {
+			if err := t.part(&parts[i], &o); err != nil {
+				return err
+			}
+		}
+		for _, m := range o.Dropped {
+			if err := t.dropParts(id, m); err != nil {
+				return err
+			}
+		}
+	}
+	if !changed {
+		return nil
+	}
+	w.key = convKey(w.key[:0], t.cs.no, id, subState)
+	w.val = st.Append(w.val[:0])
+	if err := t.set(w.key, w.val); err != nil {
+		return err
+	}
+	return t.reindex(id, app, st)
 }
 
 // reindex moves the conversation to its new application.
-func (t *tx) reindex(id ntpac.ConversationID, st *stateWork) error {
-	if st.Visible == nil || st.hasApp && st.app == st.Visible.App {
+func (t *tx) reindex(id ntpac.ConversationID, app *string, st *row.State) error {
+	if st.Visible == nil || app != nil && *app == st.Visible.App {
 		return nil
 	}
-	if st.hasApp && st.app != "" {
-		t.w.key = append(appKey(t.w.key[:0], t.cs.no, st.app), id[:]...)
+	if app != nil && *app != "" {
+		t.w.key = append(appKey(t.w.key[:0], t.cs.no, *app), id[:]...)
 		if err := t.b.Delete(t.w.key, nil); err != nil {
 			return err
 		}

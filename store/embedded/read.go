@@ -2,13 +2,11 @@ package embedded
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -226,9 +224,7 @@ func (s *Store) Expected(_ context.Context, c *ntpac.Conversation) (es []ntpac.E
 		}
 		return nil
 	})
-	slices.SortStableFunc(es, func(a, b ntpac.Expectation) int {
-		return cmp.Or(a.Origin.Compare(b.Origin), cmp.Compare(a.Start, b.Start), bytes.Compare(a.Context, b.Context))
-	})
+	row.SortExpectations(es)
 	return es, err
 }
 

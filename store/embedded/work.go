@@ -1,8 +1,10 @@
 package embedded
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"ntpac"
 	"ntpac/store/row"
@@ -11,16 +13,15 @@ import (
 // work is a commit made ready: everything that does not depend on what is stored, encoded and packed
 // before the store is locked. It is recycled.
 type work struct {
-	mem   []byte // what the spans lie in
-	raw   []byte
-	convs []convWork
-	parts []partWork
-	size  int64 // about how many bytes the commit adds to the disk
+	mem    []byte // what the spans lie in
+	raw    []byte
+	chunks []*ntpac.Chunk // by key, of each the version that stays
+	convs  []convWork     // by id, the same
+	parts  []partWork     // by conversation, those of one in their order
+	size   int64          // about how many bytes the commit adds to the disk
 
-	key, val, rec []byte
-	newest        map[ntpac.ConversationID]int // of conversations given twice, which stays
-	states        map[ntpac.ConversationID]*stateWork
-	read          []byte
+	key, val []byte
+	read     []byte
 }
 
 type span struct{ from, to int }
@@ -36,30 +37,18 @@ type convWork struct {
 type partWork struct {
 	g    *ntpac.Generation
 	part span // packed; empty for none
-	raw  int
 }
 
-// stateWork is the state of a conversation's generations as the commit changes it.
-type stateWork struct {
-	*row.State
-	app     string // under which the index has the conversation now
-	hasApp  bool
-	changed bool
-}
-
-func newWork() *work {
-	return &work{newest: map[ntpac.ConversationID]int{}, states: map[ntpac.ConversationID]*stateWork{}}
-}
+func newWork() *work { return &work{} }
 
 // keepMem is the most memory that a recycled work keeps.
 const keepMem = 4 << 20
 
 func (w *work) reset() {
+	clear(w.chunks)
 	clear(w.convs)
 	clear(w.parts)
-	clear(w.newest)
-	clear(w.states)
-	w.convs, w.parts, w.mem, w.raw, w.size = w.convs[:0], w.parts[:0], w.mem[:0], w.raw[:0], 0
+	w.chunks, w.convs, w.parts, w.mem, w.raw, w.size = w.chunks[:0], w.convs[:0], w.parts[:0], w.mem[:0], w.raw[:0], 0
 	for _, b := range []*[]byte{&w.mem, &w.raw, &w.val, &w.read} {
 		if cap(*b) > keepMem {
 			*b = nil
@@ -68,48 +57,14 @@ func (w *work) reset() {
 }
 
 func (w *work) prepare(c *ntpac.Commit) error {
-	for i := range c.Chunks {
-		k := &c.Chunks[i]
-		p, err := row.ParsePacked(k.Packed)
-		if err != nil || p.RawLen != k.RawLen {
-			return fmt.Errorf("chunk %d of stream %d of conversation %v: not packed, or not as long as it says", k.Key.N, k.Key.Stream, k.Key.ID)
-		}
-		w.size += int64(len(k.Packed)) + 128
+	if err := w.prepareChunks(c.Chunks); err != nil {
+		return err
 	}
-	for i, v := range c.Conversations {
-		if len(c.Conversations) > 1 && !w.isNewest(c.Conversations, i) {
-			continue
-		}
-		k := convWork{c: v}
-		from := len(w.mem)
-		w.mem = row.AppendConversation(w.mem, v)
-		k.row = span{from, len(w.mem)}
-		if v.Inline != nil {
-			w.raw = row.AppendInline(w.raw[:0], v.Inline)
-			w.mem = row.Pack(w.mem, w.raw)
-			k.inline = span{k.row.to, len(w.mem)}
-		}
-		w.convs = append(w.convs, k)
+	w.prepareConversations(c.Conversations)
+	if err := w.prepareParts(c.Generations); err != nil {
+		return err
 	}
-	for _, g := range c.Generations {
-		k := partWork{g: g}
-		if len(g.Artifacts) > 0 || len(g.Expectations) > 0 {
-			var err error
-			if w.raw, err = row.AppendPart(w.raw[:0], g); err != nil {
-				return err
-			}
-			from := len(w.mem)
-			w.mem = row.Pack(w.mem, w.raw)
-			k.part, k.raw = span{from, len(w.mem)}, len(w.raw)
-		}
-		for _, a := range g.Artifacts {
-			for i := range a.Blobs {
-				w.size += int64(len(a.Blobs[i].Data)) + 128
-			}
-		}
-		w.parts = append(w.parts, k)
-	}
-	w.size += int64(len(w.mem)) + int64(len(c.Conversations))*256
+	w.size += int64(len(w.mem))
 	for i := range c.Checkpoints {
 		w.size += int64(len(c.Checkpoints[i].State)) + 256
 	}
@@ -119,17 +74,81 @@ func (w *work) prepare(c *ntpac.Commit) error {
 	return nil
 }
 
-// isNewest reports whether of the rows with its id the one at i stays: that of the highest revision,
-// of equal ones the last.
-func (w *work) isNewest(cs []*ntpac.Conversation, i int) bool {
-	if len(w.newest) == 0 {
-		for i, c := range cs {
-			if k, ok := w.newest[c.ID]; !ok || cs[k].Revision <= c.Revision {
-				w.newest[c.ID] = i
-			}
+func (w *work) prepareChunks(chunks []ntpac.Chunk) error {
+	for i := range chunks {
+		k := &chunks[i]
+		p, err := row.ParsePacked(k.Packed)
+		if err != nil || p.RawLen != k.RawLen {
+			return fmt.Errorf("chunk %d of stream %d of conversation %v: not packed, or not as long as it says", k.Key.N, k.Key.Stream, k.Key.ID)
+		}
+		w.chunks = append(w.chunks, k)
+		w.size += int64(len(k.Packed)) + 128
+	}
+	slices.SortStableFunc(w.chunks, func(a, b *ntpac.Chunk) int {
+		return cmp.Or(a.Key.ID.Compare(b.Key.ID), cmp.Compare(a.Key.Stream, b.Key.Stream), cmp.Compare(a.Key.N, b.Key.N))
+	})
+	w.chunks = newest(w.chunks, func(a, b *ntpac.Chunk) (same, yields bool) { return a.Key == b.Key, a.RawLen <= b.RawLen })
+	return nil
+}
+
+func (w *work) prepareConversations(cs []*ntpac.Conversation) {
+	for _, c := range cs {
+		w.convs = append(w.convs, convWork{c: c})
+	}
+	slices.SortStableFunc(w.convs, func(a, b convWork) int { return a.c.ID.Compare(b.c.ID) })
+	w.convs = newest(w.convs, func(a, b convWork) (same, yields bool) { return a.c.ID == b.c.ID, a.c.Revision <= b.c.Revision })
+	for i := range w.convs {
+		k := &w.convs[i]
+		from := len(w.mem)
+		w.mem = row.AppendConversation(w.mem, k.c)
+		k.row = span{from, len(w.mem)}
+		if k.c.Inline != nil {
+			w.raw = row.AppendInline(w.raw[:0], k.c.Inline)
+			w.mem = row.Pack(w.mem, w.raw)
+			k.inline = span{k.row.to, len(w.mem)}
 		}
 	}
-	return w.newest[cs[i].ID] == i
+	w.size += int64(len(w.convs)) * 256
+}
+
+func (w *work) prepareParts(gs []*ntpac.Generation) error {
+	for _, g := range gs {
+		k := partWork{g: g}
+		if len(g.Artifacts) > 0 || len(g.Expectations) > 0 {
+			var err error
+			if w.raw, err = row.AppendPart(w.raw[:0], g); err != nil {
+				return err
+			}
+			from := len(w.mem)
+			w.mem = row.Pack(w.mem, w.raw)
+			k.part = span{from, len(w.mem)}
+		}
+		for _, a := range g.Artifacts {
+			for i := range a.Blobs {
+				w.size += int64(len(a.Blobs[i].Data)) + 128
+			}
+		}
+		w.parts = append(w.parts, k)
+	}
+	slices.SortStableFunc(w.parts, func(a, b partWork) int { return a.g.Conversation.Compare(b.g.Conversation) })
+	return nil
+}
+
+// newest keeps of neighbours that are the same thing the one that does not yield to another.
+func newest[T any](s []T, compare func(a, b T) (same, yields bool)) []T {
+	out := s[:0]
+	for _, v := range s {
+		if n := len(out); n > 0 {
+			if same, yields := compare(out[n-1], v); same {
+				if yields {
+					out[n-1] = v
+				}
+				continue
+			}
+		}
+		out = append(out, v)
+	}
+	return out
 }
 
 func encodeSource(i *ntpac.SourceInfo) ([]byte, error) { return json.Marshal(i) }

@@ -31,12 +31,25 @@ type Mark struct {
 	Key      GenerationKey
 	Epoch    uint32 // of the writer
 	Revision uint32 // of the conversation
+	Expected bool   // another conversation announced this one
 	Parts    int    // stored without a break from 0
 }
 
-// rank orders generations: the writer's epoch, then the conversation's revision.
+// rank orders generations: the writer's epoch, the conversation's revision, and whether it was known
+// that the conversation had been announced. The last because the two, the announcement and the first
+// reading without it, may be on their way at once.
 func (m *Mark) rank(o *Mark) int {
-	return cmp.Or(cmp.Compare(m.Epoch, o.Epoch), cmp.Compare(m.Revision, o.Revision))
+	return cmp.Or(cmp.Compare(m.Epoch, o.Epoch), cmp.Compare(m.Revision, o.Revision), compareBool(m.Expected, o.Expected))
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
 }
 
 // Head is the visible generation of a conversation.
@@ -86,14 +99,15 @@ type Outcome struct {
 }
 
 // Take decides about a part. The rules:
-//   - A generation of an older epoch than the visible one, or in the same epoch of an older revision,
-//     is ignored. Epoch 0 stands for a writer without one: it counts as the visible one's epoch.
+//   - A generation of an older epoch than the visible one, in the same epoch of an older revision, or
+//     with both the same one that did not know of an announcement that the visible one knew of, is
+//     ignored. Epoch 0 stands for a writer without one: it counts as the visible one's epoch.
 //   - Otherwise the generation whose last part came last is visible, and replaces the one before as a
 //     whole; a repetition of a replaced one is ignored unless its epoch is higher.
 //   - The same generation again changes nothing, except that one of a single part replaces itself.
 func (s *State) Take(g *ntpac.Generation, epoch uint32) (Outcome, error) {
 	o := Outcome{Key: KeyOf(g)}
-	m := Mark{Key: o.Key, Epoch: epoch, Revision: g.Revision}
+	m := Mark{Key: o.Key, Epoch: epoch, Revision: g.Revision, Expected: g.AppBy == ntpac.ByExpectation}
 	past := slices.IndexFunc(s.Past, func(p Mark) bool { return p.Key == o.Key })
 	if past >= 0 && m.Epoch <= s.Past[past].Epoch {
 		return o, nil
@@ -193,12 +207,13 @@ func appendMark(b []byte, m *Mark) []byte {
 	b = append(b, m.Key[:]...)
 	b = binary.BigEndian.AppendUint32(b, m.Epoch)
 	b = appendUint(b, m.Revision)
+	b = appendBool(b, m.Expected)
 	return appendUint(b, m.Parts)
 }
 
 func (d *decoder) mark(m *Mark) {
 	copy(m.Key[:], d.take(len(m.Key)))
-	m.Epoch, m.Revision, m.Parts = d.u32(), uint32(d.upto(1<<32-1)), int(d.upto(1<<31-1))
+	m.Epoch, m.Revision, m.Expected, m.Parts = d.u32(), uint32(d.upto(1<<32-1)), d.bool(), int(d.upto(1<<31-1))
 }
 
 // DecodeState reads what Append writes.
@@ -221,7 +236,7 @@ func DecodeState(b []byte) (*State, error) {
 }
 
 func (d *decoder) marks() []Mark {
-	n := d.count(14)
+	n := d.count(15)
 	if n == 0 {
 		return nil
 	}

@@ -52,6 +52,12 @@ func Pack(dst, raw []byte) []byte {
 	return dst[:len(dst)+len(body)]
 }
 
+// PackedMax is how much room Pack needs for n raw bytes, so that it never has to grow its destination.
+func PackedMax(n int) int { return packHead + max(s2.MaxEncodedLen(n), n) }
+
+// packHead bounds what precedes the bytes of a packed form.
+const packHead = 1 + binary.MaxVarintLen64 + 4
+
 // Packed describes a packed form without unpacking it.
 type Packed struct {
 	RawLen int

@@ -1,10 +1,12 @@
 package row
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"net/netip"
 	"slices"
+	"unicode/utf8"
 
 	"ntpac"
 )
@@ -63,6 +65,27 @@ func MatchAddrs(ps []netip.Prefix, end [2]netip.AddrPort) bool {
 // AppendID writes an id whose start time is t: the lowest possible one.
 func AppendID(b []byte, t ntpac.Time) []byte {
 	return append(binary.BigEndian.AppendUint64(b, uint64(max(t, 0))), 0, 0, 0, 0, 0, 0, 0, 0)
+}
+
+// maxCase is the longest name of a case, in bytes.
+const maxCase = 200
+
+// CheckCase reports what is wrong with the name of a case.
+func CheckCase(name string) error {
+	switch {
+	case name == "":
+		return ntpac.Usagef("a case needs a name")
+	case len(name) > maxCase || !utf8.ValidString(name):
+		return ntpac.Usagef("the name of a case is UTF-8 text of at most %d bytes", maxCase)
+	}
+	return nil
+}
+
+// SortExpectations puts expectations in the order in which stores list them: by origin, start, context.
+func SortExpectations(es []ntpac.Expectation) {
+	slices.SortStableFunc(es, func(a, b ntpac.Expectation) int {
+		return cmp.Or(a.Origin.Compare(b.Origin), cmp.Compare(a.Start, b.Start), bytes.Compare(a.Context, b.Context))
+	})
 }
 
 // checkpointV is the version of the checkpoint row.

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"ntpac"
+	"ntpac/internal/pcaptest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"ntpac": main})
+}
+
+// TestScripts runs the scripts of testdata/script. Beside the usual commands they have
+//
+//	status N COMMAND...   the command ends with status N
+//	oneline               the last command wrote one line to standard error
+//	capture WHAT FILE     writes a capture: see captures
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"status": func(ts *testscript.TestScript, neg bool, args []string) {
+				want, err := strconv.Atoi(args[0])
+				ts.Check(err)
+				got := 0
+				var exit *exec.ExitError
+				if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+					got = exit.ExitCode()
+				} else {
+					ts.Check(err)
+				}
+				if got != want {
+					ts.Fatalf("status %d, want %d", got, want)
+				}
+			},
+			"oneline": func(ts *testscript.TestScript, neg bool, args []string) {
+				if out := ts.ReadFile("stderr"); strings.Count(out, "\n") != 1 || !strings.HasPrefix(out, "ntpac: ") {
+					ts.Fatalf("standard error is not one line: %q", out)
+				}
+			},
+			"capture": func(ts *testscript.TestScript, neg bool, args []string) {
+				f, err := os.Create(ts.MkAbs(args[1]))
+				ts.Check(err)
+				ts.Check(captures[args[0]](f))
+				ts.Check(f.Close())
+			},
+		},
+	})
+}
+
+const (
+	page     = "<html><title>Bank</title></html>\n"
+	request  = "GET /account.html HTTP/1.1\r\nHost: www.bank.example\r\n\r\n"
+	response = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 33\r\n\r\n" + page
+)
+
+// captures are what scripts work on.
+var captures = map[string]func(io.Writer) error{
+	// web: a question to DNS, a page over HTTP, and a connection that nobody recognises
+	"web": func(w io.Writer) error { return web().WritePcap(w) },
+	// lossy: the same without the page's packet
+	"lossy": func(w io.Writer) error {
+		c := web()
+		for i, f := range c.Frames {
+			if strings.Contains(string(f.Data), page) {
+				c.Frames = append(c.Frames[:i], c.Frames[i+1:]...)
+				return c.WritePcap(w)
+			}
+		}
+		return errors.New("no such packet")
+	},
+	// cut: the same, and the file ends within a packet
+	"cut": func(w io.Writer) error {
+		var b strings.Builder
+		if err := web().WritePcap(&b); err != nil {
+			return err
+		}
+		_, err := io.WriteString(w, b.String()[:b.Len()-20])
+		return err
+	},
+}
+
+func web() *pcaptest.Capture {
+	c := pcaptest.New()
+	question := "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03www\x04bank\x07example\x00\x00\x01\x00\x01"
+	answer := "\x12\x34\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00" + question[12:] + "\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc6\x33\x64\x50"
+	resolver := netip.MustParseAddrPort("192.0.2.53:53")
+	c.UDP(pcaptest.Client, resolver, []byte(question))
+	c.UDP(resolver, pcaptest.Client, []byte(answer))
+	k := c.TCP(pcaptest.Client, pcaptest.Server)
+	k.Open()
+	k.Send(ntpac.Up, []byte(request))
+	k.Send(ntpac.Down, []byte(response))
+	k.Close()
+	k = c.TCP(netip.MustParseAddrPort("192.0.2.10:40001"), netip.MustParseAddrPort("198.51.100.9:4444"))
+	k.Open()
+	for i := range 3 {
+		k.Send(ntpac.Dir(i%2), fmt.Appendf(nil, "\x00\x01unknown %d", i))
+	}
+	k.Close()
+	return c
+}
+
+// TestInterrupt ends a run that waits for more input: the first interrupt keeps what was read.
+func TestInterrupt(t *testing.T) {
+	dir := t.TempDir()
+	store := dir + "/store"
+	cmd := program(t, "run", "--store", store, "-")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// More than a pipe holds: when all of it is written, most of it has been read.
+	c := pcaptest.New()
+	for range 20 {
+		c.UDP(pcaptest.Client, pcaptest.Server, make([]byte, 50_000))
+	}
+	if err := c.WritePcap(in); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != statusInterrupted {
+		t.Fatalf("%v\n%s", err, log.String())
+	}
+	if out := log.String(); !strings.Contains(out, "Interrupted") || !strings.Contains(out, "Stored     1 conversation ") {
+		t.Errorf("what was read is not kept: %s", out)
+	}
+}
+
+// program is this program as a process of its own.
+func program(t *testing.T, args ...string) *exec.Cmd {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	cmd.Args[0] = "ntpac"
+	return cmd
+}
