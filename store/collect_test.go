@@ -21,6 +21,7 @@ type shelf struct {
 	convs  map[ntpac.ConversationID]*ntpac.Conversation
 	bufs   *store.Buffers
 	broken bool
+	source func(ntpac.ConversationID) *spoken // of payload that is kept by reference
 }
 
 func newShelf(t *testing.T) *shelf {
@@ -73,6 +74,13 @@ func (s *shelf) sameAsStored(c *ntpac.Conversation, mem *store.Resident) {
 }
 
 func (s *shelf) payload(c *ntpac.Conversation) ntpac.Payload {
+	if c.ByReference() {
+		hist := ntpac.Payload(shelved{s, c.ID})
+		if c.Inline != nil {
+			hist = c.InlinePayload()
+		}
+		return referenced{s.source(c.ID), hist}
+	}
 	if c.Inline != nil {
 		return c.InlinePayload()
 	}
@@ -88,13 +96,40 @@ func (p shelved) Chunk(stream uint8, n int64) ([]byte, error) {
 	return p.s.chunks[ntpac.ChunkKey{ID: p.id, Stream: stream, N: n}], nil
 }
 
+// referenced is payload that lies in its sources: here the model has it.
+type referenced struct {
+	said *spoken
+	hist ntpac.Payload
+}
+
+func (p referenced) Chunk(stream uint8, n int64) (b []byte, err error) {
+	if stream == ntpac.StreamHistory {
+		return p.hist.Chunk(stream, n)
+	}
+	end := int64(len(p.said.data[stream]))
+	for i := n * ntpac.ChunkSize; i < min((n+1)*ntpac.ChunkSize, end); i++ {
+		if p.said.solid[stream][i] {
+			b = append(b, p.said.data[stream][i])
+		}
+	}
+	return b, nil
+}
+
+// Payload makes a loader one that can read payload kept by reference.
+func (l refLoader) Payload(c *ntpac.Conversation) ntpac.Payload { return l.s.payload(c) }
+
+type refLoader struct{ loader }
+
 var errBroken = errors.New("broken")
 
 type loader struct{ s *shelf }
 
-func (l loader) Chunk(k ntpac.ChunkKey) ([]byte, error) {
+func (l loader) Chunk(k ntpac.ChunkKey, n int) ([]byte, error) {
 	if l.s.broken {
 		return nil, errBroken
+	}
+	if b := l.s.chunks[k]; n >= 0 && n != len(b) {
+		l.s.t.Errorf("chunk %v has %d bytes, the collector thinks %d", k, len(b), n)
 	}
 	return l.s.chunks[k], nil
 }
@@ -133,12 +168,14 @@ type drill struct {
 	shelf *shelf
 	open  []*spoken
 	done  []*spoken
+	all   map[ntpac.ConversationID]*spoken
 	size  int // of the data given at once
 	gap   int
 }
 
 func newDrill(t *testing.T, seed uint64) *drill {
-	d := &drill{t: t, r: rand.New(rand.NewPCG(seed, 3)), shelf: newShelf(t), size: 2000, gap: 500}
+	d := &drill{t: t, r: rand.New(rand.NewPCG(seed, 3)), shelf: newShelf(t), all: map[ntpac.ConversationID]*spoken{}, size: 2000, gap: 500}
+	d.shelf.source = func(id ntpac.ConversationID) *spoken { return d.all[id] }
 	d.c = store.NewCollector(d.shelf, loader{d.shelf}, d.shelf.bufs)
 	d.c.Sources = []ntpac.SourceID{11, 22, 33, 44}
 	return d
@@ -150,7 +187,14 @@ func (d *drill) begin() *spoken {
 		s.id[i] = byte(d.r.Uint32()) | 1
 	}
 	d.open = append(d.open, s)
+	d.all[s.id] = s
 	return s
+}
+
+// byReference has payload kept by reference from now on.
+func (d *drill) byReference() {
+	d.c = store.NewCollector(d.shelf, refLoader{loader{d.shelf}}, d.shelf.bufs)
+	d.c.Sources, d.c.Reference = []ntpac.SourceID{11, 22, 33, 44}, true
 }
 
 func (d *drill) identify(s *spoken) {
@@ -217,7 +261,7 @@ func (d *drill) ask(s *spoken, side ntpac.Side) {
 		d.t.Errorf("at %d: a hole of %d", off, hole)
 	case int64(len(b)) > run-off || !bytes.Equal(b, s.data[side][off:off+int64(len(b))]):
 		d.t.Errorf("at %d: %d bytes that were not given; the run is %d", off, len(b), run-off)
-	case len(b) == 0 && s.known:
+	case len(b) == 0 && s.known && !d.c.Reference:
 		d.t.Errorf("at %d of %d: nothing is known any more", off, n)
 	}
 }
@@ -359,17 +403,23 @@ func TestCollector(t *testing.T) {
 		size, gap int
 		budget    int64
 		steps     int
+		reference bool
 	}{
-		{"small", 100, 50, 128 << 20, 3000},
-		{"rows and chunks", 5000, 500, 128 << 20, 2000},
-		{"chunks", 100_000, 1000, 128 << 20, 400},
-		{"wide gaps", 30_000, 700_000, 128 << 20, 400},
-		{"little memory", 5000, 500, 100_000, 2000},
-		{"hardly any memory", 20_000, 300_000, 1, 700},
+		{"small", 100, 50, 128 << 20, 3000, false},
+		{"rows and chunks", 5000, 500, 128 << 20, 2000, false},
+		{"chunks", 100_000, 1000, 128 << 20, 400, false},
+		{"wide gaps", 30_000, 700_000, 128 << 20, 400, false},
+		{"little memory", 5000, 500, 100_000, 2000, false},
+		{"hardly any memory", 20_000, 300_000, 1, 700, false},
+		{"by reference", 30_000, 50_000, 128 << 20, 700, true},
+		{"by reference, little memory", 30_000, 50_000, 100_000, 700, true},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			for seed := range uint64(4) {
 				d := newDrill(t, seed)
+				if x.reference {
+					d.byReference()
+				}
 				d.size, d.gap, d.c.Budget = x.size, x.gap, x.budget
 				for range x.steps {
 					d.step()
