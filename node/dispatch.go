@@ -89,6 +89,7 @@ func (d *dispatcher) single(ctx context.Context) error {
 		return err
 	}
 	var queue []*ntpac.Batch
+	var sent ntpac.Time // what the shards' clocks have been told
 	for {
 		b, ok := d.next(ctx, 0)
 		if !ok {
@@ -101,12 +102,14 @@ func (d *dispatcher) single(ctx context.Context) error {
 		b.Watermark = d.clock.High
 		if back {
 			d.merger = d.newMerger(0)
+			d.merger.From(sent)
 			for _, q := range append(queue, b) {
 				d.merger.Add(0, q)
 			}
 			return d.merge(ctx)
 		}
 		if queue = append(queue, b); len(queue) > lookahead {
+			sent = queue[0].Watermark
 			if err := d.dispatch(ctx, queue[0]); err != nil {
 				return err
 			}
