@@ -138,14 +138,14 @@ type table struct {
 	mask  uint64
 	used  int
 	slabs [][]flow
-	mem   arena
+	mem   *arena
 	free  []uint32
 	count uint32 // flows ever carved out of slabs
 }
 
 func newTable() *table {
 	const start = 1 << 10
-	return &table{slots: make([]uint64, start), mask: start - 1}
+	return &table{slots: make([]uint64, start), mask: start - 1, mem: &arena{}}
 }
 
 func tag(hash uint64) uint64 { return hash >> 22 & 0xffffffff }
