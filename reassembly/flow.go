@@ -188,8 +188,15 @@ func (t *table) findAt(guess uint32, hash uint64, key *packet.RawKey) (*flow, ui
 	return t.find(hash, key)
 }
 
-// guess gives the flow that find will look at first, +1; 0 for none.
-func (t *table) guess(hash uint64) uint32 { return uint32(t.slots[tag(hash)&t.mask]) }
+// guess gives the first flow with the tag of a hash, +1, without a look at it; 0 for none.
+func (t *table) guess(hash uint64) uint32 {
+	want := tag(hash)
+	for i := want & t.mask; ; i = (i + 1) & t.mask {
+		if e := t.slots[i]; e == 0 || e>>32 == want {
+			return uint32(e)
+		}
+	}
+}
 
 // touch reads one word of each cache line of a flow that is written for a packet, so that the misses of
 // a stride of packets overlap.
