@@ -182,7 +182,7 @@ func TestSystem(t *testing.T) {
 			s.Spawn("shard/7", actor.Escalate, func(context.Context) error { panic(boom) })
 		}, "shard/7: panicked at actor_test.go:", boom},
 		{"a panic of the runtime", func(s *actor.System) {
-			s.Spawn("shard/7", actor.Escalate, func(context.Context) error { var m map[int]int; m[1] = 1; return nil })
+			s.Spawn("shard/7", actor.Escalate, func(context.Context) error { var p *int; *p = 1; return nil })
 		}, "shard/7: panicked at actor_test.go:", nil},
 		{"a failure while another is started again and again", func(s *actor.System) {
 			s.Spawn("again", actor.Restart, func(context.Context) error { return boom })

@@ -174,7 +174,7 @@ func TestSameFileSameID(t *testing.T) {
 	b := slices.Clone(a)
 	b[len(b)-1]++
 	open := func(raw []byte) ntpac.SourceID { return readAll(t, raw, Options{}).info.ID }
-	if open(a) != open(a) {
+	if first, second := open(a), open(a); first != second {
 		t.Error("two ids for the same source")
 	}
 	if open(a) == open(b) {

@@ -156,9 +156,8 @@ func tunnelPort(p uint16) bool {
 func (w *walk) udpTunnel(src, dst uint16) {
 	in := *w
 	in.off += 8
-	found := tunnelPort(dst) && in.portTunnel(dst)
-	if !found && src != dst && tunnelPort(src) {
-		found = in.portTunnel(src)
+	if found := tunnelPort(dst) && in.portTunnel(dst); !found && src != dst && tunnelPort(src) {
+		in.portTunnel(src)
 	}
 	w.left = in.left
 }

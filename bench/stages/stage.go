@@ -31,10 +31,10 @@ type Stage struct {
 // pass is one run of a stage over a capture.
 type pass struct {
 	file string
-	// warm is called once, when half of the capture has been read: pools have filled, tables have grown.
-	// Allocations are counted from there, over the packets that it is told of at the end.
-	warm    func()
-	packets int64 // read after the call of warm
+	// Allocations are counted in steady state, while the second half of the capture is read: pools have
+	// filled, tables have grown. warm is called when it begins, over at its end.
+	warm, over func()
+	packets    int64 // of the second half
 }
 
 // stages are the rows, in order. A new one is a line here. The gates are those of design.md, part 7.
@@ -74,6 +74,7 @@ func each(p *pass, f func(*ntpac.Batch) error) (err error) {
 	for {
 		err := src.Next(ctx, b)
 		if errors.Is(err, io.EOF) || errors.Is(err, ntpac.ErrDamaged) {
+			p.over()
 			return nil
 		}
 		if err != nil {

@@ -19,14 +19,6 @@ type body struct {
 	blobs []ntpac.Blob   // as sent, and decoded where that differs
 }
 
-// decoded is the blob that the body is to its reader: the decoded one, or what was sent.
-func (b *body) decoded() *ntpac.Blob {
-	if len(b.blobs) == 0 {
-		return nil
-	}
-	return &b.blobs[len(b.blobs)-1]
-}
-
 // framing says how a body's end is found (RFC 9112 section 6.3).
 type framing uint8
 
