@@ -402,4 +402,3 @@ func (d *drill) checkConflicts(c *ntpac.Conversation, got, want []ntpac.Conflict
 		}
 	}
 }
-
