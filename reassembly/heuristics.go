@@ -198,6 +198,8 @@ func (r *Reassembler) judgeJump(f *flow, side ntpac.Side, t *segmentView, off in
 	switch {
 	case jump <= r.cfg.MaxLost:
 		return belongs
+	case jump > apart && jump <= farJump && f.contradicts(side, t):
+		return verdict(splitJump)
 	case jump <= farJump && me.state&haveISN != 0:
 		return belongs
 	case jump <= farJump && r.tied(f, side, t, off):
@@ -207,6 +209,27 @@ func (r *Reassembler) judgeJump(f *flow, side ntpac.Side, t *segmentView, off in
 	}
 	return r.judgeStray(f, side, t)
 }
+
+// contradicts reports whether a segment that lies far away acknowledges what is far away, too: then both
+// sides have jumped, as another connection's do whose SYNs were not captured. Stacks choose the next
+// initial number of the same end points not far behind the last one (RFC 6528), so that this is common
+// where ports are reused; that both directions of one connection lose so much at once is not.
+func (f *flow) contradicts(side ntpac.Side, t *segmentView) bool {
+	peer := &f.half[side.Other()]
+	switch {
+	case !t.hasAck:
+		return false
+	case peer.state&haveBase != 0:
+		return abs(peer.unwrap(t.ack)-max(peer.high, peer.acked)) > apart
+	case peer.state&sawAck != 0:
+		return abs(int64(int32(t.ack-uint32(peer.acked)))) > apart
+	}
+	return false
+}
+
+// apart is what two numbers of one connection may differ by when packets of both directions are captured
+// out of order: more than what is under way on nearly all paths.
+const apart = 8 << 20
 
 // judgeStray decides on a segment that is too far away: it splits when it goes on where another such
 // segment ended.
