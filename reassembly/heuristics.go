@@ -76,12 +76,14 @@ func (r *Reassembler) memory(f *flow) ntpac.Time {
 const longSilence = (2*3600 + 9*75) * ntpac.Second
 
 // verdict says to which conversation a segment belongs: the one that the flow has, or a new one for the
-// splitReason that the verdict is. A stray belongs to none that is known yet.
+// splitReason that the verdict is. A stray belongs to none that is known yet; another is one that began
+// with strays.
 type verdict uint8
 
 const (
 	belongs verdict = verdict(noSplit)
 	stray   verdict = 255
+	another verdict = 254
 )
 
 // farJump is how far a segment may lie from what its side sent last before one packet alone proves
@@ -95,6 +97,9 @@ func (r *Reassembler) judge(f *flow, side ntpac.Side, t *segmentView) verdict {
 	me, peer := &f.half[side], &f.half[side.Other()]
 	if t.syn {
 		return verdict(r.judgeSyn(f, side, t))
+	}
+	if (me.state|peer.state)&sawStray != 0 && (r.goesOn(f, side, t) || r.answersStray(f, side, t)) {
+		return another
 	}
 	known := me.state&haveBase != 0
 	off := me.unwrap(t.seq)
@@ -117,7 +122,7 @@ func (r *Reassembler) judge(f *flow, side ntpac.Side, t *segmentView) verdict {
 	case known:
 		return r.judgeJump(f, side, t, off)
 	case me.state&sawAck != 0 && abs(int64(int32(t.seq-uint32(me.acked)))) > farJump:
-		return r.judgeStray(f, side, t) // not what the peer acknowledges
+		return stray // not what the peer acknowledges
 	}
 	return belongs
 }
@@ -207,7 +212,7 @@ func (r *Reassembler) judgeJump(f *flow, side ntpac.Side, t *segmentView, off in
 	case jump <= farJump:
 		return verdict(splitJump)
 	}
-	return r.judgeStray(f, side, t)
+	return stray
 }
 
 // contradicts reports whether a segment that lies far away acknowledges what is far away, too: then both
@@ -230,18 +235,6 @@ func (f *flow) contradicts(side ntpac.Side, t *segmentView) bool {
 // apart is what two numbers of one connection may differ by when packets of both directions are captured
 // out of order: more than what is under way on nearly all paths.
 const apart = 8 << 20
-
-// judgeStray decides on a segment that is too far away: it splits when it goes on where another such
-// segment ended.
-func (r *Reassembler) judgeStray(f *flow, side ntpac.Side, t *segmentView) verdict {
-	if f.half[side].state&sawStray == 0 {
-		return stray
-	}
-	if on := int64(int32(t.seq - r.extras.of(f).stray[side])); on < 0 || on > r.cfg.MaxLost {
-		return stray
-	}
-	return verdict(splitJump)
-}
 
 // tied reports whether acknowledgements or timestamps tie a segment at off to its conversation.
 func (r *Reassembler) tied(f *flow, side ntpac.Side, t *segmentView, off int64) bool {
