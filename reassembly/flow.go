@@ -32,7 +32,7 @@ const (
 	sawRst
 	holding // its first bytes wait for the reorder window: see hold.go
 	sawTS
-	sawStray // extra.stray is set
+	sawStray // a segment of it is kept aside: see stray.go
 	sawAck   // the peer acknowledged something while base was not set
 )
 
@@ -83,7 +83,7 @@ type extra struct {
 	dups    [2]uint64
 	missing [2]int64
 	overlap [2]int64
-	stray   [2]uint32 // sequence number behind the last segment that lay too far away
+	stray   [2]uint32 // of a side with sawStray: index in Reassembler.strays
 	held    uint32    // index in Reassembler.held, of a flow with heldFlow
 	next    uint32    // in the list of free ones
 }

@@ -139,6 +139,7 @@ type Reassembler struct {
 	extras extras
 	segs   segmentPool
 	held   heldPool
+	strays strayPool
 	now    ntpac.Time // the clock: nothing older follows
 	stats  Stats
 	idBuf  []byte
@@ -318,5 +319,5 @@ func (r *Reassembler) Flush() {
 		r.finish(f, ix, cause)
 	}
 	r.table.mem.release()
-	r.table, r.wheel, r.due, r.extras, r.segs, r.held = newTable(), wheel{}, dueQueue{}, extras{}, segmentPool{}, heldPool{}
+	r.table, r.wheel, r.due, r.extras, r.segs, r.held, r.strays = newTable(), wheel{}, dueQueue{}, extras{}, segmentPool{}, heldPool{}, strayPool{}
 }
