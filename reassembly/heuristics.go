@@ -76,12 +76,14 @@ func (r *Reassembler) memory(f *flow) ntpac.Time {
 const longSilence = (2*3600 + 9*75) * ntpac.Second
 
 // verdict says to which conversation a segment belongs: the one that the flow has, or a new one for the
-// splitReason that the verdict is. A stray belongs to none that is known yet.
+// splitReason that the verdict is. A stray belongs to none that is known yet; another is one that began
+// with strays.
 type verdict uint8
 
 const (
 	belongs verdict = verdict(noSplit)
 	stray   verdict = 255
+	another verdict = 254
 )
 
 // farJump is how far a segment may lie from what its side sent last before one packet alone proves
@@ -95,6 +97,9 @@ func (r *Reassembler) judge(f *flow, side ntpac.Side, t *segmentView) verdict {
 	me, peer := &f.half[side], &f.half[side.Other()]
 	if t.syn {
 		return verdict(r.judgeSyn(f, side, t))
+	}
+	if (me.state|peer.state)&sawStray != 0 && (r.goesOn(f, side, t) || r.answersStray(f, side, t)) {
+		return another
 	}
 	known := me.state&haveBase != 0
 	off := me.unwrap(t.seq)
@@ -117,7 +122,7 @@ func (r *Reassembler) judge(f *flow, side ntpac.Side, t *segmentView) verdict {
 	case known:
 		return r.judgeJump(f, side, t, off)
 	case me.state&sawAck != 0 && abs(int64(int32(t.seq-uint32(me.acked)))) > farJump:
-		return r.judgeStray(f, side, t) // not what the peer acknowledges
+		return stray // not what the peer acknowledges
 	}
 	return belongs
 }
@@ -198,6 +203,8 @@ func (r *Reassembler) judgeJump(f *flow, side ntpac.Side, t *segmentView, off in
 	switch {
 	case jump <= r.cfg.MaxLost:
 		return belongs
+	case jump > apart && jump <= farJump && f.contradicts(side, t):
+		return verdict(splitJump)
 	case jump <= farJump && me.state&haveISN != 0:
 		return belongs
 	case jump <= farJump && r.tied(f, side, t, off):
@@ -205,20 +212,29 @@ func (r *Reassembler) judgeJump(f *flow, side ntpac.Side, t *segmentView, off in
 	case jump <= farJump:
 		return verdict(splitJump)
 	}
-	return r.judgeStray(f, side, t)
+	return stray
 }
 
-// judgeStray decides on a segment that is too far away: it splits when it goes on where another such
-// segment ended.
-func (r *Reassembler) judgeStray(f *flow, side ntpac.Side, t *segmentView) verdict {
-	if f.half[side].state&sawStray == 0 {
-		return stray
+// contradicts reports whether a segment that lies far away acknowledges what is far away, too: then both
+// sides have jumped, as another connection's do whose SYNs were not captured. Stacks choose the next
+// initial number of the same end points not far behind the last one (RFC 6528), so that this is common
+// where ports are reused; that both directions of one connection lose so much at once is not.
+func (f *flow) contradicts(side ntpac.Side, t *segmentView) bool {
+	peer := &f.half[side.Other()]
+	switch {
+	case !t.hasAck:
+		return false
+	case peer.state&haveBase != 0:
+		return abs(peer.unwrap(t.ack)-max(peer.high, peer.acked)) > apart
+	case peer.state&sawAck != 0:
+		return abs(int64(int32(t.ack-uint32(peer.acked)))) > apart
 	}
-	if on := int64(int32(t.seq - r.extras.of(f).stray[side])); on < 0 || on > r.cfg.MaxLost {
-		return stray
-	}
-	return verdict(splitJump)
+	return false
 }
+
+// apart is what two numbers of one connection may differ by when packets of both directions are captured
+// out of order: more than what is under way on nearly all paths.
+const apart = 8 << 20
 
 // tied reports whether acknowledgements or timestamps tie a segment at off to its conversation.
 func (r *Reassembler) tied(f *flow, side ntpac.Side, t *segmentView, off int64) bool {

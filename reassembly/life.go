@@ -225,6 +225,7 @@ func (r *Reassembler) finish(f *flow, ix uint32, cause ntpac.CloseCause) {
 // finishSide gives up all holes of a side, and its tail.
 func (r *Reassembler) finishSide(f *flow, ix uint32, s ntpac.Side) {
 	h := &f.half[s]
+	r.dropStray(f, ix, s)
 	if h.state&holding != 0 {
 		r.release(f, ix, s)
 	}

@@ -7,6 +7,8 @@
 package reassembly
 
 import (
+	"runtime"
+
 	"ntpac"
 	"ntpac/packet"
 )
@@ -137,6 +139,7 @@ type Reassembler struct {
 	extras extras
 	segs   segmentPool
 	held   heldPool
+	strays strayPool
 	now    ntpac.Time // the clock: nothing older follows
 	stats  Stats
 	idBuf  []byte
@@ -180,6 +183,7 @@ func (r *Reassembler) Push(b *ntpac.Batch) {
 		}
 	}
 	r.Advance(b.Watermark)
+	runtime.KeepAlive(r) // flows lie outside the heap: see arena
 }
 
 // packet processes one packet, of which the staging knows key and side, and a guess where its flow is.
@@ -297,6 +301,7 @@ func (r *Reassembler) Advance(now ntpac.Time) {
 	r.now = now
 	r.advanceDue()
 	r.wheel.advance(r.table, now, r.look)
+	runtime.KeepAlive(r)
 }
 
 // Flush ends every conversation: the capture is over.
@@ -314,5 +319,5 @@ func (r *Reassembler) Flush() {
 		r.finish(f, ix, cause)
 	}
 	r.table.mem.release()
-	r.table, r.wheel, r.due, r.extras, r.segs, r.held = newTable(), wheel{}, dueQueue{}, extras{}, segmentPool{}, heldPool{}
+	r.table, r.wheel, r.due, r.extras, r.segs, r.held, r.strays = newTable(), wheel{}, dueQueue{}, extras{}, segmentPool{}, heldPool{}, strayPool{}
 }

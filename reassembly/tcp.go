@@ -61,13 +61,11 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 	var t segmentView
 	frame := b.Frame(p)
 	t.read(frame, p, now)
-	me := &f.half[side]
-	e := r.observe(b, p, side)
-	e.Flags |= t.flags()
 	d := digest(frame, p)
 	if f.status&emitted == 0 && f.sawSegment(d, p.TS, r.cfg.Duplicate) && r.sameBytes(f, side, &t) {
-		e.Flags |= ntpac.EvDup | ntpac.EvNoData
-		e.Start = me.next
+		e := r.observe(b, p, side)
+		e.Flags |= t.flags() | ntpac.EvDup | ntpac.EvNoData
+		e.Start = f.half[side].next
 		r.duplicate(f, ix, b, p, e)
 		return
 	}
@@ -75,21 +73,27 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 	if r.follow(f, ix, p, side, now, v) {
 		f.sawSegment(d, p.TS, r.cfg.Duplicate)
 	}
+	me := &f.half[side]
+	switch {
+	case v == stray:
+		r.setAside(f, ix, b, p, side)
+		return
+	case t.n > 0 && me.state&sawStray != 0:
+		r.dropStray(f, ix, side)
+	}
+	e := r.observe(b, p, side)
+	e.Flags |= t.flags()
 	f.last = max(f.last, p.TS)
 	me.packets++
 	bad := r.invalid(&t, frame, p)
 	if bad {
 		r.stats.BadChecksum++
 		e.Flags |= ntpac.EvBadSum
-	}
-	if v == stray || bad && r.cfg.Checksums == ChecksumsVerify {
-		if v == stray {
-			r.stats.OutOfWindow++
-			r.extras.of(f).stray[side], me.state = t.seq+t.n, me.state|sawStray
+		if r.cfg.Checksums == ChecksumsVerify {
+			e.Start, e.Flags = me.next, e.Flags|ntpac.EvNoData
+			r.record(f, ix, b, p, e)
+			return
 		}
-		e.Start, e.Flags = me.next, e.Flags|ntpac.EvNoData
-		r.record(f, ix, b, p, e)
-		return
 	}
 	r.learn(f, ix, side, &t)
 	if t.hasAck && !t.rst {
@@ -117,7 +121,12 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 // follow does what the verdict says: it leaves f the conversation to which the segment belongs, and
 // reports whether it is not the one that was there.
 func (r *Reassembler) follow(f *flow, ix uint32, p *ntpac.Packet, side ntpac.Side, now ntpac.Time, v verdict) (other bool) {
-	if v != belongs && v != stray {
+	switch v {
+	case belongs, stray:
+	case another:
+		r.beginWithStrays(f, ix, p, side, now)
+		return true
+	default:
 		r.restart(f, ix, p, side, now, splitReason(v))
 		return true
 	}

@@ -69,7 +69,7 @@ func (a *app) run(p *place, o *runOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	o.cs, o.stdin = p.cs, newUntilDrained(a.drain, a.in)
+	o.cs, o.stdin = p.cs, a.in
 	begun := time.Now()
 	var prog node.Progress
 	stop := a.follow(&prog, begun)
