@@ -88,6 +88,7 @@ func (d *dispatcher) newMerger() *reassembly.Merger {
 func (d *dispatcher) single(ctx context.Context) error {
 	d.open(ctx, 0)
 	var queue []*ntpac.Batch
+	var sent ntpac.Time // what the shards' clocks have been told
 	for {
 		b, ok := d.next(ctx, 0)
 		if !ok {
@@ -100,12 +101,14 @@ func (d *dispatcher) single(ctx context.Context) error {
 		b.Watermark = d.clock.High
 		if back {
 			d.merger = d.newMerger()
+			d.merger.From(sent)
 			for _, q := range append(queue, b) {
 				d.merger.Add(0, q)
 			}
 			return d.merge(ctx)
 		}
 		if queue = append(queue, b); len(queue) > lookahead {
+			sent = queue[0].Watermark
 			if err := d.dispatch(ctx, queue[0]); err != nil {
 				return err
 			}

@@ -1,6 +1,9 @@
 package reassembly
 
-import "unsafe"
+import (
+	"runtime"
+	"unsafe"
+)
 
 // arena gives slabs of flows. The first few come from the heap; a table that grows beyond them gets
 // memory outside of it, in huge pages where the system has them: random access to a million flows is
@@ -8,8 +11,18 @@ import "unsafe"
 // has no business there.
 type arena struct {
 	made  int
-	rest  []flow   // of the last mapping, not yet given
-	pages [][]byte // mappings, to be given back
+	rest  []flow    // of the last mapping, not yet given
+	pages *mappings // nil while there are none
+}
+
+// mappings is memory to be given back: by release, or when the arena is not used any more.
+type mappings struct{ maps [][]byte }
+
+func (m *mappings) release() {
+	for _, b := range m.maps {
+		unmapMemory(b)
+	}
+	m.maps = nil
 }
 
 const (
@@ -28,7 +41,11 @@ func (a *arena) flows() []flow {
 		if !ok {
 			return make([]flow, slabLen)
 		}
-		a.pages = append(a.pages, m)
+		if a.pages == nil {
+			a.pages = &mappings{}
+			runtime.AddCleanup(a, (*mappings).release, a.pages)
+		}
+		a.pages.maps = append(a.pages.maps, m)
 		a.rest = unsafe.Slice((*flow)(unsafe.Pointer(unsafe.SliceData(m))), mapSlabs*slabLen)
 	}
 	s := a.rest[:slabLen:slabLen]
@@ -38,8 +55,8 @@ func (a *arena) flows() []flow {
 
 // release gives all mappings back. No flow of them may be used any more.
 func (a *arena) release() {
-	for _, m := range a.pages {
-		unmapMemory(m)
+	if a.pages != nil {
+		a.pages.release()
 	}
 	*a = arena{}
 }

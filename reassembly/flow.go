@@ -138,14 +138,14 @@ type table struct {
 	mask  uint64
 	used  int
 	slabs [][]flow
-	mem   arena
+	mem   *arena
 	free  []uint32
 	count uint32 // flows ever carved out of slabs
 }
 
 func newTable() *table {
 	const start = 1 << 10
-	return &table{slots: make([]uint64, start), mask: start - 1}
+	return &table{slots: make([]uint64, start), mask: start - 1, mem: &arena{}}
 }
 
 func tag(hash uint64) uint64 { return hash >> 22 & 0xffffffff }
@@ -188,8 +188,15 @@ func (t *table) findAt(guess uint32, hash uint64, key *packet.RawKey) (*flow, ui
 	return t.find(hash, key)
 }
 
-// guess gives the flow that find will look at first, +1; 0 for none.
-func (t *table) guess(hash uint64) uint32 { return uint32(t.slots[tag(hash)&t.mask]) }
+// guess gives the first flow with the tag of a hash, +1, without a look at it; 0 for none.
+func (t *table) guess(hash uint64) uint32 {
+	want := tag(hash)
+	for i := want & t.mask; ; i = (i + 1) & t.mask {
+		if e := t.slots[i]; e == 0 || e>>32 == want {
+			return uint32(e)
+		}
+	}
+}
 
 // touch reads one word of each cache line of a flow that is written for a packet, so that the misses of
 // a stride of packets overlap.

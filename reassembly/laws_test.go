@@ -12,7 +12,7 @@ import (
 
 // The laws of reassembly, on random worlds: what must not matter does not. A failure names its seed.
 
-const worlds = 40
+const worlds = 24
 
 func eachWorld(t *testing.T, f func(t *testing.T, w *world, seed uint64)) {
 	t.Helper()

@@ -135,6 +135,9 @@ func (m *Merger) Announce(src int, first ntpac.Time) {
 	m.sources[src].announced, m.sources[src].from = true, first
 }
 
+// From says that packets up to a time went out before, without this Merger: what is older comes late.
+func (m *Merger) From(t ntpac.Time) { m.out = t }
+
 // Done says that a source has ended.
 func (m *Merger) Done(src int) { m.sources[src].done = true }
 

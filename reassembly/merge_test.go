@@ -136,6 +136,20 @@ func TestLatePackets(t *testing.T) {
 	}
 }
 
+// What went out before a merger was needed counts, too.
+func TestMergerFrom(t *testing.T) {
+	m := reassembly.NewMerger(1, ntpac.Second)
+	m.From(base + 3*ntpac.Second)
+	for _, p := range merged(t, m, 10, at(2500, 2900, 2800, 3100)) {
+		if p.eff < base+3*ntpac.Second {
+			t.Errorf("%v has the effective time %v", p.ts, p.eff)
+		}
+	}
+	if m.Late != 3 {
+		t.Errorf("%d late", m.Late)
+	}
+}
+
 // A clock that was set back by an hour is believed after two packets, and nothing waits for the hour.
 func TestClockSetBack(t *testing.T) {
 	var ms []int64

@@ -7,6 +7,8 @@
 package reassembly
 
 import (
+	"runtime"
+
 	"ntpac"
 	"ntpac/packet"
 )
@@ -180,6 +182,7 @@ func (r *Reassembler) Push(b *ntpac.Batch) {
 		}
 	}
 	r.Advance(b.Watermark)
+	runtime.KeepAlive(r) // flows lie outside the heap: see arena
 }
 
 // packet processes one packet, of which the staging knows key and side, and a guess where its flow is.
@@ -297,6 +300,7 @@ func (r *Reassembler) Advance(now ntpac.Time) {
 	r.now = now
 	r.advanceDue()
 	r.wheel.advance(r.table, now, r.look)
+	runtime.KeepAlive(r)
 }
 
 // Flush ends every conversation: the capture is over.

@@ -3,6 +3,7 @@ package reassembly_test
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,9 +58,7 @@ func (r *record) Data(h uint32, s ntpac.Side, off int64, b []byte) {
 		r.t.Errorf("data at %d, stream is at %d", off, len(c.data[s]))
 	}
 	c.data[s] = append(c.data[s], b...)
-	for range b {
-		c.solid[s] = append(c.solid[s], true)
-	}
+	c.solid[s] = append(c.solid[s], slices.Repeat([]bool{true}, len(b))...)
 }
 
 func (r *record) Gap(h uint32, s ntpac.Side, g ntpac.Gap) {

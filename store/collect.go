@@ -99,9 +99,12 @@ func NewCollector(out Out, load Loader, bufs *Buffers) *Collector {
 	return &Collector{out: out, load: load, bufs: bufs, Budget: 128 << 20}
 }
 
-// Err is the first failure to read back what was given out. From then on no conversation is given out
-// any more, as it could be wrong.
+// Err is the first failure to read back what was given out. From then on nothing is given out any more,
+// as it could be wrong.
 func (c *Collector) Err() error { return c.err }
+
+// Held is how many bytes the buffers take.
+func (c *Collector) Held() int64 { return c.held }
 
 const gatheredSlab = 256
 
@@ -135,7 +138,9 @@ func (c *Collector) Identify(h uint32, id ntpac.ConversationID) {
 	g.id, g.known = id, true
 	for _, k := range g.pending {
 		k.Key.ID = id
-		c.out.Chunk(k)
+		if c.err == nil {
+			c.out.Chunk(k)
+		}
 	}
 	g.pending = nil
 }
@@ -297,7 +302,9 @@ func (c *Collector) give(g *gathered, stream uint8) {
 	if c.old.key == k.Key {
 		c.old = oldChunk{}
 	}
-	c.out.Chunk(k)
+	if c.err == nil {
+		c.out.Chunk(k)
+	}
 }
 
 // Given gives back bytes given before, from off on.

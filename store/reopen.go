@@ -99,7 +99,7 @@ func (c *Collector) refillStream(g *gathered, stream uint8, p ntpac.Payload, sto
 			}
 			return got
 		}
-		if stream != ntpac.StreamHistory {
+		if stream != ntpac.StreamHistory && len(b) > 0 {
 			m := s.extra()
 			if m.sum == nil {
 				m.sum = c.hash()

@@ -29,15 +29,13 @@ func measure(n int, file string, f func(p *pass) (int64, error)) (best cost, err
 	for i := range max(n, 1) {
 		runtime.GC()
 		var before, after runtime.MemStats
-		p := &pass{file: file, warm: func() { runtime.ReadMemStats(&before) }}
+		p := &pass{file: file, warm: func() { runtime.ReadMemStats(&before) }, over: func() { runtime.ReadMemStats(&after) }}
 		cpu, start := cpuTime(), time.Now()
 		bytes, err := f(p)
 		if err != nil {
 			return best, err
 		}
-		c := cost{CPU: cpuTime() - cpu, Wall: time.Since(start), Bytes: bytes, Steady: p.packets}
-		runtime.ReadMemStats(&after)
-		c.Mallocs = after.Mallocs - before.Mallocs
+		c := cost{CPU: cpuTime() - cpu, Wall: time.Since(start), Bytes: bytes, Steady: p.packets, Mallocs: after.Mallocs - before.Mallocs}
 		if i == 0 || c.CPU < best.CPU {
 			best = c
 		}

@@ -13,10 +13,11 @@ import (
 	"ntpac/store/embedded"
 )
 
-// commitBytes is how much payload goes into one commit, and commitRows how many rows: as in the product.
+// How much payload and how many rows go into one commit, as in the product.
 const (
 	commitBytes = 8 << 20
 	commitRows  = 2048
+	gatherBytes = 120 << 20 // of payload in memory before quiet conversations are parked: one worker's
 )
 
 // stored puts the conversations of a capture into an embedded store, on one goroutine and without
@@ -33,13 +34,15 @@ func (o *options) stored(p *pass) (n int64, err error) {
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
 	bufs := &store.Buffers{}
-	k := &keeper{st: st, bufs: bufs, c: ntpac.Commit{Case: "bench"}}
+	k := &keeper{st: st, bufs: bufs, c: ntpac.Commit{Case: "bench"}, waiting: map[ntpac.ChunkKey]int{}}
 	col := store.NewCollector(k, &reader{k}, bufs)
-	col.Sources = []ntpac.SourceID{1}
+	col.Sources, col.Budget = []ntpac.SourceID{1}, gatherBytes
 	col.Hash = func() hash.Hash { return noHash{} }
 	bal := balancer.New(balancer.Config{Seed: 1})
 	r := reassembly.New(reassembly.Config{Case: "bench"}, col)
+	var clock reassembly.Clock
 	err = each(p, func(b *ntpac.Batch) error {
+		advance(&clock, b)
 		bal.Prepare(b)
 		r.Push(b)
 		return k.err
@@ -58,11 +61,19 @@ type keeper struct {
 	size  int64 // of the commit
 	bytes int64 // in all, as stored
 	err   error
+
+	waiting map[ntpac.ChunkKey]int // where a chunk lies in the commit
 }
 
 // Chunk takes a chunk.
 func (k *keeper) Chunk(c ntpac.Chunk) {
-	k.c.Chunks = append(k.c.Chunks, c)
+	if at, ok := k.waiting[c.Key]; ok { // a parked one that has grown
+		k.bufs.Put(k.c.Chunks[at].Packed)
+		k.c.Chunks[at] = c
+	} else {
+		k.waiting[c.Key] = len(k.c.Chunks)
+		k.c.Chunks = append(k.c.Chunks, c)
+	}
 	k.grown(int64(len(c.Packed)))
 }
 
@@ -91,6 +102,7 @@ func (k *keeper) commit() {
 	}
 	k.c = ntpac.Commit{Case: k.c.Case, Chunks: k.c.Chunks[:0], Conversations: k.c.Conversations[:0]}
 	k.held, k.size = k.held[:0], 0
+	clear(k.waiting)
 }
 
 // reader reads back what a keeper was given.
@@ -102,9 +114,11 @@ func (r *reader) Conversation(id ntpac.ConversationID) (*ntpac.Conversation, err
 	return r.k.st.Conversation(context.Background(), r.k.c.Case, id)
 }
 
-// Chunk reads a chunk.
+// Chunk reads a chunk, from the commit where it still waits.
 func (r *reader) Chunk(key ntpac.ChunkKey, n int) ([]byte, error) {
-	r.k.commit()
+	if at, ok := r.k.waiting[key]; ok {
+		return store.Unpack(make([]byte, 0, n), r.k.c.Chunks[at].Packed)
+	}
 	return r.k.st.Chunk(context.Background(), r.k.c.Case, key, make([]byte, 0, n))
 }
 
