@@ -10,7 +10,7 @@ import (
 )
 
 // Reader fetches single frames of a capture again, by the offset that a Packet has. It is used by one
-// goroutine at a time.
+// goroutine at a time; a Seekable one may read for several.
 type Reader struct {
 	path   string
 	file   *os.File

@@ -44,6 +44,7 @@ type Sender struct {
 	mu      sync.Mutex
 	streams map[ntpac.SourceID]*Stream
 	dead    chan struct{}
+	ending  bool  // Finish was called
 	err     error // why it is dead
 }
 
@@ -56,7 +57,20 @@ func NewSender(conn net.Conn, window int) *Sender {
 	return &Sender{conn: conn, window: window, streams: map[ntpac.SourceID]*Stream{}, dead: make(chan struct{})}
 }
 
-// Close ends the link. Frames that are not full are not sent: Flush them before.
+// Finish says that nothing more will be sent; what was flushed reaches the receiver, who then sees
+// io.EOF. The link ends when the receiver leaves, with nil from Credits. (Closing at once would not do:
+// TCP drops what is on the way when the one who closes has credits unread.)
+func (s *Sender) Finish() error {
+	s.mu.Lock()
+	s.ending = true
+	s.mu.Unlock()
+	if c, ok := s.conn.(interface{ CloseWrite() error }); ok { // TCP and TLS
+		return c.CloseWrite()
+	}
+	return s.Close()
+}
+
+// Close ends the link at once; frames may be lost that were flushed.
 func (s *Sender) Close() error {
 	s.fail(ErrClosed)
 	return nil
@@ -74,7 +88,7 @@ func (s *Sender) fail(err error) error {
 }
 
 // Credits takes what the receiver gives back, until the link ends: the caller has a goroutine for it. It
-// returns nil when the link was closed here.
+// returns nil when the link was closed here, or finished and then left by the receiver.
 func (s *Sender) Credits() error {
 	var m [creditSize]byte
 	for {
@@ -83,12 +97,25 @@ func (s *Sender) Credits() error {
 			err = s.credit(&m)
 		}
 		if err != nil {
-			if err = s.fail(fmt.Errorf("link: credits: %w", err)); errors.Is(err, ErrClosed) {
-				return nil
-			}
-			return err
+			return s.left(err)
 		}
 	}
+}
+
+// left ends the link because nothing more can be read from it.
+func (s *Sender) left(err error) error {
+	s.mu.Lock()
+	ending := s.ending
+	s.mu.Unlock()
+	if ending && err == io.EOF {
+		err = ErrClosed
+	} else {
+		err = fmt.Errorf("link: credits: %w", err)
+	}
+	if err = s.fail(err); errors.Is(err, ErrClosed) {
+		return nil
+	}
+	return err
 }
 
 func (s *Sender) credit(m *[creditSize]byte) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"ntpac"
 	"ntpac/actor"
@@ -20,7 +19,6 @@ type dispatcher struct {
 	sys     *actor.System
 	sources []*source
 	opened  []bool
-	stdin   io.Reader
 	bal     *balancer.Balancer
 	seed    uint64
 	keyVLAN bool
@@ -33,9 +31,9 @@ type dispatcher struct {
 	shards  []*actor.Mailbox[*ntpac.Batch]
 	prog    *Progress
 	failed  []error
-	drain   context.Context // ends when nothing new should be read
+	drain   context.Context // ends when nothing new should be opened
 	clock   reassembly.Clock
-	late    uint64
+	held    int64 // bytes of batches that may wait for their turn in merged order
 }
 
 // lookahead is how many batches a single source is read ahead of its processing. Should its time run
@@ -58,25 +56,28 @@ func (d *dispatcher) run(ctx context.Context) error {
 	if len(d.sources) == 1 {
 		err = d.single(ctx)
 	} else {
-		d.merger = d.newMerger(0)
+		d.merger = d.newMerger()
 		err = d.merge(ctx)
 	}
 	if err != nil {
 		return err
 	}
-	if d.merger != nil {
-		d.late = d.merger.Late
-	}
 	d.frags.Flush()
 	return d.flush(ctx, true)
 }
 
-func (d *dispatcher) newMerger(from int) *reassembly.Merger {
+// never is later than any packet: a source without packets needs nobody to wait for it.
+const never ntpac.Time = 1 << 62
+
+func (d *dispatcher) newMerger() *reassembly.Merger {
 	m := reassembly.NewMerger(len(d.sources), d.window)
+	m.MaxHeld = d.held
 	for i, s := range d.sources {
-		if s.empty {
-			m.Done(i)
-		} else if !d.opened[i] {
+		switch {
+		case d.opened[i]:
+		case s.empty: // read last, for its hash and for what is damaged in it
+			m.Announce(i, never)
+		case s.pipe == nil:
 			m.Announce(i, s.first)
 		}
 	}
@@ -85,9 +86,7 @@ func (d *dispatcher) newMerger(from int) *reassembly.Merger {
 
 // single is the common case: one source whose time never runs back goes straight through.
 func (d *dispatcher) single(ctx context.Context) error {
-	if err := d.open(ctx, 0); err != nil {
-		return err
-	}
+	d.open(ctx, 0)
 	var queue []*ntpac.Batch
 	var sent ntpac.Time // what the shards' clocks have been told
 	for {
@@ -101,7 +100,7 @@ func (d *dispatcher) single(ctx context.Context) error {
 		}
 		b.Watermark = d.clock.High
 		if back {
-			d.merger = d.newMerger(0)
+			d.merger = d.newMerger()
 			d.merger.From(sent)
 			for _, q := range append(queue, b) {
 				d.merger.Add(0, q)
@@ -129,9 +128,7 @@ func (d *dispatcher) merge(ctx context.Context) error {
 	for {
 		w := d.merger.Waits()
 		if w >= 0 {
-			if err := d.open(ctx, w); err != nil {
-				return err
-			}
+			d.open(ctx, w)
 			if b, ok := d.next(ctx, w); ok {
 				d.merger.Add(w, b)
 			} else {
@@ -151,45 +148,45 @@ func (d *dispatcher) merge(ctx context.Context) error {
 	}
 }
 
-func (d *dispatcher) open(ctx context.Context, i int) error {
+// open starts a source when its turn comes. One that has become unreadable since it was looked at gives
+// nothing, and the others go on.
+func (d *dispatcher) open(ctx context.Context, i int) {
 	if d.opened[i] {
-		return nil
+		return
 	}
 	d.opened[i] = true
-	return d.sources[i].open(ctx, d.sys, d.stdin)
+	s := d.sources[i]
+	if s.file == nil {
+		if d.drain.Err() != nil {
+			s.mail.Close()
+			return
+		}
+		if err := s.open(ctx); err != nil {
+			s.err = err
+			s.mail.Close()
+			return
+		}
+	}
+	s.spawn(d.sys)
 }
 
-// next receives a batch of a source and decodes it. ok is false at the source's end, or when nothing
-// more shall be read.
+// next receives a batch of a source and decodes it. ok is false at the source's end.
 func (d *dispatcher) next(ctx context.Context, i int) (*ntpac.Batch, bool) {
 	s := d.sources[i]
 	for {
-		select {
-		case <-d.drain.Done():
+		b, ok := s.mail.Receive(ctx)
+		if !ok {
+			if ctx.Err() == nil && s.err != nil && !s.whole() && !errors.Is(s.err, errDrained) {
+				d.failed = append(d.failed, fmt.Errorf("%s: %w", s.name, s.err))
+			}
 			return nil, false
-		default:
 		}
-		select {
-		case b, ok := <-s.mail.C():
-			if !ok {
-				s.used = s.whole()
-				if s.err != nil && !s.whole() && !errors.Is(s.err, errDrained) && ctx.Err() == nil {
-					d.failed = append(d.failed, fmt.Errorf("%s: %w", s.name, s.err))
-				}
-				return nil, false
-			}
-			d.prog.Packets.Add(int64(len(b.Packets)))
-			d.bal.Prepare(b)
-			if len(b.Packets) == 0 {
-				b.Free()
-				continue
-			}
+		d.prog.Packets.Add(int64(len(b.Packets)))
+		d.bal.Prepare(b)
+		if len(b.Packets) > 0 {
 			return b, true
-		case <-d.drain.Done():
-			return nil, false
-		case <-ctx.Done():
-			return nil, false
 		}
+		b.Free()
 	}
 }
 
@@ -222,10 +219,13 @@ func (d *dispatcher) dispatch(ctx context.Context, b *ntpac.Batch) error {
 	return d.flush(ctx, false)
 }
 
-// flush sends what has gathered for the shards; not all of it: only batches worth a message.
+// outBlocks is how many blocks the batches that gather for all shards together may hold.
+const outBlocks = 64
+
+// flush sends what has gathered for the shards: batches worth a message, or all.
 func (d *dispatcher) flush(ctx context.Context, all bool) error {
 	for o, b := range d.out {
-		if len(b.Packets) == 0 && !all || !all && len(b.Packets) < batchPackets/2 && len(b.Blocks) < 64 {
+		if !all && len(b.Packets) < batchPackets/2 && len(b.Blocks) < max(outBlocks/len(d.out), 4) {
 			continue
 		}
 		if err := d.shards[o].Send(ctx, b); err != nil {

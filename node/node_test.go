@@ -2,7 +2,6 @@ package node_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -14,8 +13,6 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"ntpac"
 	"ntpac/artifact"
 	"ntpac/internal/pcaptest"
@@ -24,8 +21,6 @@ import (
 	"ntpac/store/embedded"
 	"ntpac/store/memory"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var (
 	alice = netip.MustParseAddr("10.0.0.1")
@@ -233,112 +228,65 @@ func TestStandardInput(t *testing.T) {
 	}
 }
 
-// failing is a store whose n-th commit fails.
-type failing struct {
-	ntpac.Store
-	left int
-}
-
-var errDisk = errors.New("the disk is on fire")
-
-func (f *failing) Commit(ctx context.Context, c *ntpac.Commit) error {
-	if f.left--; f.left < 0 {
-		return errDisk
+// TestExpectationsInBothOrders takes in the two connections of FTP one after the other, in runs of their
+// own: whichever is stored second, the data is read as what the commands announced.
+func TestExpectationsInBothOrders(t *testing.T) {
+	var control, data []pcaptest.Frame
+	for _, f := range traffic().Frames {
+		if bytes.Contains(f.Data, []byte{200, 10}) && !bytes.Contains(f.Data, []byte("227 ")) { // the port
+			data = append(data, f)
+		} else {
+			control = append(control, f)
+		}
 	}
-	return f.Store.Commit(ctx, c)
-}
-
-// TestFailingStore lets every commit of a run fail in turn: the run ends with that error and leaves no
-// goroutine behind, and running again gives what an undisturbed run gives.
-func TestFailingStore(t *testing.T) {
-	file := write(t, "x.pcap", traffic().Frames)
-	want, _ := run(t, memory.New(), options(), file)
-	for n := 0; ; n++ {
-		st := memory.New()
-		_, err := node.Run(t.Context(), t.Context(), &failing{st, n}, []string{file}, options(), &node.Progress{})
-		if err == nil {
-			if n < 3 {
-				t.Fatalf("only %d commits", n)
+	a, b := write(t, "control.pcap", control), write(t, "data.pcap", data)
+	want, sum := run(t, memory.New(), options(), a, b)
+	if sum.Artifacts["file"] != 4 {
+		t.Fatalf("%v", sum.Artifacts)
+	}
+	for _, files := range [][]string{{a, b}, {b, a}} {
+		for _, st := range []ntpac.Store{memory.New(), open(t, t.TempDir())} {
+			run(t, st, options(), files[0])
+			if got, _ := run(t, st, options(), files[1]); got != want {
+				t.Fatalf("%s first: %s", filepath.Base(files[0]), firstDifference(got, want))
 			}
-			return
-		}
-		if !errors.Is(err, errDisk) {
-			t.Fatalf("commit %d: %v", n, err)
-		}
-		if got, _ := run(t, st, options(), file); got != want {
-			t.Fatalf("after failure %d: %s", n, firstDifference(got, want))
 		}
 	}
 }
 
-// rogue is a snooper that claims everything and behaves badly.
-type rogue struct {
-	do func(d *ntpac.Dialog, emit ntpac.Emitter) error
-}
-
-func (rogue) Info() ntpac.SnooperInfo {
-	return ntpac.SnooperInfo{Name: "rogue", Version: 1, Protos: []ntpac.Proto{ntpac.TCP, ntpac.UDP}}
-}
-func (rogue) Probe(*ntpac.Head) ntpac.Verdict { return ntpac.Verdict{Confidence: ntpac.Certain} }
-func (r rogue) Snoop(_ context.Context, d *ntpac.Dialog, emit ntpac.Emitter) error {
-	return r.do(d, emit)
-}
-
-// TestRogueSnooper proves that a failing snooper costs its conversation's rest and nothing else, and
-// that one that finds very much is stored whole.
-func TestRogueSnooper(t *testing.T) {
-	file := write(t, "x.pcap", traffic().Frames)
-	for name, c := range map[string]struct {
-		n  int64
-		do func(d *ntpac.Dialog, emit ntpac.Emitter) error
-	}{
-		"panics": {5, func(d *ntpac.Dialog, e ntpac.Emitter) error { e.Emit(&ntpac.Artifact{Type: "x"}); panic("bug") }},
-		"fails":  {5, func(d *ntpac.Dialog, e ntpac.Emitter) error { e.Emit(&ntpac.Artifact{Type: "x"}); return errDisk }},
-		"finds much": {5 * 25_000, func(d *ntpac.Dialog, e ntpac.Emitter) error {
-			for i := range 25_000 {
-				e.Emit(&ntpac.Artifact{Type: "x", Fields: i2{i}})
-			}
-			return nil
-		}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			o, st := options(), open(t, t.TempDir())
-			o.Snoopers = []ntpac.Snooper{rogue{c.do}}
-			_, sum := run(t, st, o, file)
-			if sum.Artifacts["x"] != c.n {
-				t.Fatalf("%d artifacts, want %d", sum.Artifacts["x"], c.n)
-			}
-			n := int64(0)
-			for _, err := range st.Artifacts(t.Context(), &ntpac.Query{Case: "test"}) {
-				if err != nil {
-					t.Fatal(err)
-				}
-				n++
-			}
-			if n != c.n {
-				t.Fatalf("%d stored, want %d", n, c.n)
-			}
-		})
+// TestManySources reads payload by reference out of more files than are kept open.
+func TestManySources(t *testing.T) {
+	frames := traffic().Frames
+	want, _ := run(t, memory.New(), options(), write(t, "x.pcap", frames))
+	var files []string
+	const n = 100
+	for i := range n {
+		var part []pcaptest.Frame
+		for k := i; k < len(frames); k += n {
+			part = append(part, frames[k])
+		}
+		files = append(files, write(t, fmt.Sprint(i, ".pcap"), part))
 	}
-}
-
-type i2 struct {
-	I int `json:"i"`
-}
-
-// TestDrain ends reading early: what was read is brought to its end.
-func TestDrain(t *testing.T) {
-	file := write(t, "x.pcap", traffic().Frames)
-	drain, cancel := context.WithCancel(t.Context())
-	cancel()
-	sum, err := node.Run(t.Context(), drain, memory.New(), []string{file}, options(), &node.Progress{})
-	if err != nil || !sum.Interrupt || sum.Sources[0].Done {
-		t.Fatalf("%+v %v", sum, err)
+	o, st := options(), open(t, t.TempDir())
+	o.Reference = true
+	if got, _ := run(t, st, o, files...); got != want {
+		t.Fatal(firstDifference(got, want))
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	stop()
-	if _, err := node.Run(ctx, t.Context(), memory.New(), []string{file}, options(), &node.Progress{}); !errors.Is(err, context.Canceled) {
+	if p := verify(t, st); len(p) > 0 {
+		t.Fatal(p)
+	}
+	infos, err := st.Sources(t.Context(), "test")
+	if err != nil {
 		t.Fatal(err)
+	}
+	src := node.OpenSources(t.Context(), infos, true)
+	defer src.Close()
+	for range 2 { // the second time around the first ones are closed again
+		for _, i := range infos {
+			if b, err := src.Append(nil, i.ID, 24, 16); err != nil || len(b) != 16 {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 
@@ -402,7 +350,7 @@ func TestVerifyFindsChanges(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		src := node.OpenSources(infos, true)
+		src := node.OpenSources(t.Context(), infos, true)
 		defer src.Close()
 		if _, err := node.Payload(t.Context(), ref, src, c).Chunk(ntpac.StreamA, 0); c.Half[0].Bytes > 0 && !errors.Is(err, ntpac.ErrNoPayload) {
 			t.Fatalf("payload of a changed source: %v", err)

@@ -29,6 +29,13 @@ func (p *pending) Done() {
 	}
 }
 
+// Count is how many there are.
+func (p *pending) Count() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.n
+}
+
 // Wait waits until no task is pending.
 func (p *pending) Wait(ctx context.Context) error {
 	p.mu.Lock()

@@ -31,26 +31,24 @@ func (p *Progress) Bytes() (n int64) {
 	return n
 }
 
-// Artifacts counts what was found, by type.
+// Artifacts counts what was found, by type. What was found in a conversation that was read again counts
+// once.
 func (p *Progress) Artifacts() map[string]int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return maps.Clone(p.byType)
+	m := maps.Clone(p.byType)
+	maps.DeleteFunc(m, func(_ string, n int64) bool { return n <= 0 })
+	return m
 }
 
-func (p *Progress) artifacts(as []*ntpac.Artifact) {
-	for _, a := range as {
-		p.count(a.Type, 1)
-	}
-}
-
-func (p *Progress) count(kind string, n int64) {
+// artifacts adds n for each of them.
+func (p *Progress) artifacts(as []*ntpac.Artifact, n int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.byType == nil {
 		p.byType = map[string]int64{}
 	}
-	if p.byType[kind] += n; p.byType[kind] == 0 {
-		delete(p.byType, kind)
+	for _, a := range as {
+		p.byType[a.Type] += n
 	}
 }

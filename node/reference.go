@@ -1,100 +1,11 @@
 package node
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"os"
 	"slices"
-	"sync"
 
 	"ntpac"
-	"ntpac/capture"
 )
-
-// Sources gives the bytes of sources again: the payload of conversations that was kept by reference,
-// and the frames to export. Before the first byte of a source is given, its size and SHA-256 are
-// compared with what was noted when it was ingested.
-type Sources struct {
-	known  map[ntpac.SourceID]ntpac.SourceInfo
-	verify bool
-	mu     sync.Mutex
-	open   map[ntpac.SourceID]*capture.Reader
-	failed map[ntpac.SourceID]error
-}
-
-// OpenSources prepares the sources of a case. verify is false only within the run that reads them.
-func OpenSources(infos []ntpac.SourceInfo, verify bool) *Sources {
-	s := &Sources{known: map[ntpac.SourceID]ntpac.SourceInfo{}, verify: verify, open: map[ntpac.SourceID]*capture.Reader{}, failed: map[ntpac.SourceID]error{}}
-	for _, i := range infos {
-		s.known[i.ID] = i
-	}
-	return s
-}
-
-// Close closes the files.
-func (s *Sources) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var errs []error
-	for _, r := range s.open {
-		errs = append(errs, r.Close())
-	}
-	clear(s.open)
-	return errors.Join(errs...)
-}
-
-func (s *Sources) reader(id ntpac.SourceID) (*capture.Reader, error) {
-	if r := s.open[id]; r != nil {
-		return r, nil
-	}
-	if err := s.failed[id]; err != nil {
-		return nil, err
-	}
-	r, err := s.check(id)
-	if err != nil {
-		s.failed[id] = err
-		return nil, err
-	}
-	s.open[id] = r
-	return r, nil
-}
-
-// check opens a source, if it still is what it was.
-func (s *Sources) check(id ntpac.SourceID) (*capture.Reader, error) {
-	info, ok := s.known[id]
-	if !ok || info.Path == "" {
-		return nil, fmt.Errorf("%w: it came from %q, which cannot be read again", ntpac.ErrNoPayload, info.Name)
-	}
-	st, err := os.Stat(info.Path)
-	if err != nil {
-		return nil, fmt.Errorf("%w: its source is needed again: %w", ntpac.ErrNoPayload, err)
-	}
-	if st.Size() != info.Size {
-		return nil, fmt.Errorf("%w: %s has %d bytes now, %d when it was ingested", ntpac.ErrNoPayload, info.Path, st.Size(), info.Size)
-	}
-	if s.verify && !info.SHA256.IsZero() {
-		sum, err := capture.Sum(info.Path)
-		if err != nil {
-			return nil, err
-		}
-		if sum != info.SHA256 {
-			return nil, fmt.Errorf("%w: %s has changed since it was ingested: its SHA-256 is %s, not %s", ntpac.ErrNoPayload, info.Path, sum, info.SHA256)
-		}
-	}
-	return capture.OpenAt(info.Path)
-}
-
-// Append reads n bytes at an offset of the decompressed source.
-func (s *Sources) Append(dst []byte, id ntpac.SourceID, off int64, n int) ([]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r, err := s.reader(id)
-	if err != nil {
-		return dst, err
-	}
-	return r.AppendFrame(dst, off, n)
-}
 
 // referenced is the payload of a conversation whose streams lie in its sources: the history says where.
 type referenced struct {
@@ -109,7 +20,7 @@ type refSide struct {
 	hist  *ntpac.EventReader
 	at    int64         // the chunk that comes next
 	carry []ntpac.Event // events that reach into later chunks
-	buf   []byte
+	full  []byte
 	have  []ntpac.Span // covered ranges of the chunk, sorted, apart
 }
 
@@ -133,7 +44,10 @@ func (p *referenced) Chunk(stream uint8, n int64) ([]byte, error) {
 		return nil, nil
 	}
 	want := hi - lo - half.MissingIn(lo, hi-lo)
-	full := make([]byte, hi-lo)
+	if r.full = r.full[:0]; int64(cap(r.full)) < hi-lo {
+		r.full = make([]byte, hi-lo)
+	}
+	full := r.full[:hi-lo]
 	r.have = r.have[:0]
 	var got int64
 	old := r.carry
@@ -160,11 +74,11 @@ func (p *referenced) Chunk(stream uint8, n int64) ([]byte, error) {
 		got += k
 	}
 	r.at = n + 1
-	r.buf = r.buf[:0]
+	packed := full[:0] // the holes are taken out in place
 	for _, s := range r.have {
-		r.buf = append(r.buf, full[s.Off-lo:s.Off-lo+s.Len]...)
+		packed = append(packed, full[s.Off-lo:s.Off-lo+s.Len]...)
 	}
-	return r.buf, nil
+	return packed, nil
 }
 
 // take reads what an event brought to [lo, hi) and no earlier one had.
@@ -218,19 +132,4 @@ func (r *refSide) cover(i int, a, b int64) {
 		return
 	}
 	r.have = slices.Insert(r.have, i, ntpac.Span{Off: a, Len: b - a})
-}
-
-// Payload opens the payload of a stored conversation, wherever it is kept.
-func Payload(ctx context.Context, st ntpac.Store, src *Sources, c *ntpac.Conversation) ntpac.Payload {
-	hist := StoredPayload(ctx, st, c)
-	if !c.ByReference() {
-		if c.Inline != nil {
-			return c.InlinePayload()
-		}
-		return hist
-	}
-	if c.Inline != nil {
-		hist = c.InlinePayload()
-	}
-	return ReferencedPayload(src, c, hist)
 }

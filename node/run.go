@@ -27,6 +27,7 @@ type Summary struct {
 	Snoop      snoop.Stats        `json:"snoop"`
 	Parked     uint64             `json:"parked"`
 	Late       uint64             `json:"late"`         // packets that came later than the reorder window allows
+	Forced     uint64             `json:"forced"`       // packets that went on before their order was certain, for want of memory
 	Jumps      uint64             `json:"time_jumps"`   // isolated jumps of time that were not believed
 	Interrupt  bool               `json:"interrupted"`  // the user ended it early
 	Failed     []string           `json:"failed_reads"` // sources that could not be read to their end
@@ -52,11 +53,19 @@ func (s *Summary) Damaged() bool {
 // at once. Nothing that was stored is lost in either case.
 func Run(ctx, drain context.Context, st ntpac.Store, files []string, o Options, prog *Progress) (*Summary, error) {
 	o.defaults()
-	r := &localRun{st: st, o: o, prog: prog, drain: drain}
+	reading, cancel := context.WithCancel(drain)
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	r := &localRun{st: st, o: o, prog: prog, drain: reading}
+	defer r.close()
 	if err := r.prepare(ctx, files); err != nil {
 		return nil, err
 	}
-	return r.run(ctx)
+	sum, err := r.run(ctx)
+	if sum != nil {
+		sum.Interrupt = drain.Err() != nil
+	}
+	return sum, err
 }
 
 type localRun struct {
@@ -65,6 +74,7 @@ type localRun struct {
 	prog    *Progress
 	drain   context.Context
 	sources []*source
+	src     *Sources
 	pool    *batchPool
 	bufs    store.Buffers
 	w       *writer
@@ -85,27 +95,49 @@ func (r *localRun) prepare(ctx context.Context, files []string) error {
 	r.pool = newBatchPool(64 + 16*r.o.Workers)
 	for i, name := range files {
 		s := &source{name: name, index: i, mail: actor.NewMailbox[*ntpac.Batch](4), pool: r.pool, drain: r.drain}
-		if name != "-" {
-			if err := s.peek(ctx); err != nil {
-				return err
-			}
-			if s.begun.Size > 0 {
-				r.prog.Total.Add(s.begun.Size)
-			}
-		} else if r.o.Reference {
-			return ntpac.Usagef("--payload reference needs files that can be read again; standard input cannot: use --payload copy")
-		} else if len(files) > 1 {
-			return ntpac.Usagef("standard input cannot be merged with other files; give it alone")
-		}
-		if r.o.Reference && !s.begun.Seekable {
-			return ntpac.Usagef("--payload reference needs uncompressed files; %s is %s: use --payload copy", name, s.begun.Format)
-		}
 		r.sources = append(r.sources, s)
+		if err := r.look(ctx, s); err != nil {
+			return err
+		}
+		if s.begun.Size > 0 {
+			r.prog.Total.Add(s.begun.Size)
+		}
 	}
+	r.src = OpenSources(ctx, r.infos(), false)
 	r.prog.mu.Lock()
 	r.prog.sources = r.sources
 	r.prog.mu.Unlock()
 	return nil
+}
+
+// look finds out what a source is. A pipe cannot be looked at twice, so it stays open.
+func (r *localRun) look(ctx context.Context, s *source) error {
+	stdin := s.name == "-"
+	switch {
+	case stdin && r.o.Reference:
+		return ntpac.Usagef("--payload reference needs files that can be read again; standard input cannot: use --payload copy")
+	case isPipe(s.name) && r.o.Reference:
+		return ntpac.Usagef("--payload reference needs files that can be read again; %s cannot: use --payload copy", s.name)
+	case isPipe(s.name):
+		s.pipe = newPipe(r.drain, openPipe(s.name, r.o.Stdin))
+		return s.open(ctx)
+	}
+	if err := s.peek(ctx); err != nil {
+		return err
+	}
+	if r.o.Reference && !s.begun.Seekable {
+		return ntpac.Usagef("--payload reference needs uncompressed files; %s is %s: use --payload copy", s.name, s.begun.Format)
+	}
+	return nil
+}
+
+func (r *localRun) close() {
+	for _, s := range r.sources {
+		s.close()
+	}
+	if r.src != nil {
+		r.src.Close()
+	}
 }
 
 func (r *localRun) run(ctx context.Context) (*Summary, error) {
@@ -113,25 +145,18 @@ func (r *localRun) run(ctx context.Context) (*Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	sys := actor.NewSystem(ctx, "run")
-	if s := r.sources[0]; s.name == "-" { // its identity is not known before it is read
-		if err := s.open(ctx, sys, r.o.Stdin); err != nil {
-			return nil, err
-		}
-	}
 	if err := r.commitSources(ctx, r.infos()); err != nil {
 		return nil, err
 	}
-	src := OpenSources(r.infos(), false)
-	defer src.Close()
-	r.build(sys, src)
-	r.w.expects.any = len(before) > 0 // earlier runs may have announced what this one brings
+	sys := actor.NewSystem(ctx, "run")
+	r.build(sys)
+	if len(before) > 0 {
+		r.w.resume()
+	}
 	sys.Spawn("writer", actor.Escalate, r.w.run)
 	if r.w.snoop != nil {
-		turns := newTurns()
 		for i := range r.o.Workers {
-			s := &snooper{turns: turns, mail: r.w.snoop, w: r.w, reg: r.reg, rule: r.o.Select, expects: r.w.expects,
-				payload: func(c *ntpac.Conversation) ntpac.Payload { return Payload(ctx, r.st, src, c) }}
+			s := &snooper{mail: r.w.snoop, w: r.w, reg: r.reg, rule: r.o.Select, src: r.src}
 			sys.Spawn(fmt.Sprintf("snooper/%d", i), actor.Escalate, s.run)
 		}
 	}
@@ -154,23 +179,24 @@ func (r *localRun) infos() (is []ntpac.SourceInfo) {
 	return is
 }
 
-// build makes the actors and joins their mailboxes.
-func (r *localRun) build(sys *actor.System, src *Sources) {
+// build makes the actors and joins their mailboxes. Of the memory for buffers the collectors get a half,
+// the merger a quarter, and what is on its way to the store and to the snoopers the rest.
+func (r *localRun) build(sys *actor.System) {
 	n := r.o.Workers
 	r.stats = make(chan reassembly.Stats, n)
-	r.w = &writer{st: r.st, cs: r.o.Case, mail: actor.NewMailbox[delivery](64), credit: actor.NewCredit(r.o.MaxMemory / 8), bufs: &r.bufs, prog: r.prog,
-		expects: newExpectIndex()}
-	if !r.o.NoSnoop {
+	r.w = newWriter(r.st, r.o, &r.bufs, r.prog)
+	if r.o.NoSnoop {
+		r.w.snoop = nil
+	} else {
 		r.reg = snoop.NewRegistry(r.o.Snoopers)
-		r.w.snoop = actor.NewMailbox[*task](taskQueue)
 	}
 	seed := rand.Uint64()
-	r.d = &dispatcher{sys: sys, sources: r.sources, opened: make([]bool, len(r.sources)), stdin: r.o.Stdin, seed: seed, keyVLAN: r.o.KeyVLAN,
+	r.d = &dispatcher{sys: sys, sources: r.sources, opened: make([]bool, len(r.sources)), seed: seed, keyVLAN: r.o.KeyVLAN,
 		bal: balancer.New(balancer.Config{Seed: seed, KeyVLAN: r.o.KeyVLAN}), frags: reassembly.NewFragments(), window: r.o.Window, pool: r.pool,
-		prog: r.prog, drain: r.drain}
+		prog: r.prog, drain: r.drain, held: r.o.MaxMemory / 4}
 	cfg := reassembly.Config{Case: r.o.Case, Window: r.o.Window, Checksums: r.o.Checksums, KeyVLAN: r.o.KeyVLAN}
 	for range n {
-		s := &shard{mail: actor.NewMailbox[*ntpac.Batch](8), w: r.w, stats: r.stats, src: src}
+		s := &shard{mail: actor.NewMailbox[*ntpac.Batch](8), w: r.w, stats: r.stats, src: r.src}
 		s.col = store.NewCollector(s, &shardLoader{s}, &r.bufs)
 		s.col.Reference = r.o.Reference
 		s.col.Budget = r.o.MaxMemory / 2 / int64(n)
@@ -194,26 +220,13 @@ func (r *localRun) end(ctx context.Context, sum *Summary) error {
 			return context.Cause(ctx)
 		}
 	}
-	r.w.eager.Store(true)
-	if err := r.w.sync(ctx); err != nil {
-		return err
-	}
-	if err := r.w.pending.Wait(ctx); err != nil {
-		return err
-	}
-	if r.w.snoop != nil {
-		r.w.snoop.Close()
-	}
-	r.w.mail.Close()
-	return nil
+	return r.w.finish(ctx)
 }
 
 // finish writes what is known of the sources only at their end, and fills the summary.
 func (r *localRun) finish(ctx context.Context, sum *Summary) error {
 	for _, s := range r.sources {
-		if err := s.finish(); err != nil {
-			return err
-		}
+		s.finish()
 		sum.Sources = append(sum.Sources, s.info)
 	}
 	for _, err := range r.d.failed {
@@ -225,8 +238,10 @@ func (r *localRun) finish(ctx context.Context, sum *Summary) error {
 	sum.Artifacts = r.prog.Artifacts()
 	sum.Balancer = r.d.bal.Stats()
 	sum.Fragments = FragmentStats{f.Seen, f.Rebuilt, f.Incomplete, f.Overlaps}
-	sum.Late, sum.Jumps = r.d.late, r.d.clock.Jumps
-	sum.Interrupt = r.drain.Err() != nil
+	sum.Jumps = r.d.clock.Jumps
+	if m := r.d.merger; m != nil {
+		sum.Late, sum.Forced, sum.Jumps = m.Late, m.Forced, max(sum.Jumps, m.Jumps())
+	}
 	if r.reg != nil {
 		sum.Snoop = r.reg.Stats()
 	}

@@ -16,32 +16,31 @@ import (
 // Second says what a run of the second stage did.
 type Second struct {
 	Selected  int64            `json:"selected"` // conversations that the rule chose
+	Unread    int64            `json:"unread"`   // whose payload is gone: an error says why
 	Artifacts map[string]int64 `json:"artifacts"`
 	Snoop     snoop.Stats      `json:"snoop"`
 }
 
 // Snoop runs the second stage by hand: the snoopers over stored conversations that o.Select chooses.
 // only names the snoopers that may run; empty for all. What they find replaces what earlier runs found
-// in the same conversations.
+// in the same conversations; a conversation whose payload is gone keeps it, and the error says so beside
+// the rest.
 func Snoop(ctx context.Context, st ntpac.Store, o Options, only []string, prog *Progress) (*Second, error) {
 	o.defaults()
 	infos, err := st.Sources(ctx, o.Case)
 	if err != nil {
 		return nil, err
 	}
-	src := OpenSources(infos, true)
+	src := OpenSources(ctx, infos, true)
 	defer src.Close()
 	sys := actor.NewSystem(ctx, "snoop")
 	reg := snoop.NewRegistry(o.Snoopers)
-	var bufs store.Buffers
-	w := &writer{st: st, cs: o.Case, mail: actor.NewMailbox[delivery](64), snoop: actor.NewMailbox[*task](taskQueue), credit: actor.NewCredit(o.MaxMemory / 8),
-		bufs: &bufs, prog: prog, expects: newExpectIndex()}
-	w.expects.any = true // what earlier runs announced is only in the store
+	w := newWriter(st, o, &store.Buffers{}, prog)
+	w.resume()
 	sys.Spawn("writer", actor.Escalate, w.run)
-	turns := newTurns()
+	lost := &unread{}
 	for i := range o.Workers {
-		s := &snooper{turns: turns, mail: w.snoop, w: w, reg: reg, expects: w.expects, only: only,
-			payload: func(c *ntpac.Conversation) ntpac.Payload { return Payload(ctx, st, src, c) }}
+		s := &snooper{mail: w.snoop, w: w, reg: reg, src: src, only: only, lost: lost}
 		sys.Spawn(fmt.Sprintf("snooper/%d", i), actor.Escalate, s.run)
 	}
 	sum := &Second{}
@@ -49,16 +48,7 @@ func Snoop(ctx context.Context, st ntpac.Store, o Options, only []string, prog *
 		if err := feed(ctx, st, o, w, sum); err != nil {
 			return err
 		}
-		w.eager.Store(true)
-		if err := w.sync(ctx); err != nil {
-			return err
-		}
-		if err := w.pending.Wait(ctx); err != nil {
-			return err
-		}
-		w.snoop.Close()
-		w.mail.Close()
-		return nil
+		return w.finish(ctx)
 	})
 	if err := sys.Wait(); err != nil {
 		return nil, err
@@ -68,7 +58,12 @@ func Snoop(ctx context.Context, st ntpac.Store, o Options, only []string, prog *
 	if o.Select != nil {
 		rule = o.Select.String()
 	}
-	return sum, Log(ctx, st, o, "snoop", map[string]any{"rule": rule, "only": only, "conversations": sum.Selected, "artifacts": sum.Artifacts})
+	sum.Unread = lost.n
+	err = Log(ctx, st, o, "snoop", map[string]any{"rule": rule, "only": only, "conversations": sum.Selected, "unread": sum.Unread, "artifacts": sum.Artifacts})
+	if err == nil && lost.n > 0 {
+		err = fmt.Errorf("%d of %d conversations could not be read, and keep what was found in them before; the first: %w", lost.n, sum.Selected, lost.first)
+	}
+	return sum, err
 }
 
 // feed is the selector: it sends the chosen conversations to the snoopers.
@@ -91,7 +86,8 @@ func feed(ctx context.Context, st ntpac.Store, o Options, w *writer, sum *Second
 		if err := w.credit.Take(ctx, taskOverhead); err != nil {
 			return err
 		}
-		if err := w.snoop.Send(ctx, &task{conv: c, credit: taskOverhead}); err != nil {
+		w.turns.enter(c.ID)
+		if err := w.snoop.Send(ctx, &task{id: c.ID, conv: c, credit: taskOverhead}); err != nil {
 			return err
 		}
 	}

@@ -62,8 +62,10 @@ func (s *shard) Chunk(c ntpac.Chunk) {
 // Conversation takes a finished conversation from the collector.
 func (s *shard) Conversation(c *ntpac.Conversation, mem *store.Resident) {
 	s.w.pending.Add()
-	s.w.prog.Conversations.Add(1)
-	t := &task{conv: c, mem: mem, credit: mem.Size() + taskOverhead}
+	if c.Revision == 0 {
+		s.w.prog.Conversations.Add(1)
+	}
+	t := &task{id: c.ID, conv: c, mem: mem, credit: mem.Size() + taskOverhead, again: c.Revision > 0}
 	s.box.tasks = append(s.box.tasks, t)
 	s.box.bytes += t.credit
 	s.full()

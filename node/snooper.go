@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"sync"
 
@@ -10,17 +11,16 @@ import (
 	"ntpac/snoop"
 )
 
-// snooper is the actor that reads conversations and finds artifacts in them. It has no state, so it
-// may be restarted; there are as many as the machine has cores.
+// snooper is the actor that reads conversations and finds artifacts in them; there are as many as the
+// machine has cores. A snooper of a protocol that fails or panics costs only the rest of its conversation.
 type snooper struct {
-	mail    *actor.Mailbox[*task]
-	w       *writer
-	reg     *snoop.Registry
-	rule    ntpac.Selector
-	payload func(*ntpac.Conversation) ntpac.Payload
-	expects *expectIndex
-	turns   *turns
-	only    []string // names of the snoopers that may run; empty for all
+	mail *actor.Mailbox[*task]
+	w    *writer
+	reg  *snoop.Registry
+	src  *Sources
+	rule ntpac.Selector
+	only []string // names of the snoopers that may run; empty for all
+	lost *unread  // what could not be read; nil: that ends the run
 }
 
 func (s *snooper) run(ctx context.Context) error {
@@ -29,53 +29,22 @@ func (s *snooper) run(ctx context.Context) error {
 		if !ok {
 			return nil
 		}
-		for t = s.turns.begin(t); t != nil; {
+		for t = s.w.turns.begin(t); t != nil; {
 			if err := s.snoop(ctx, t); err != nil {
 				return err
 			}
-			t = s.turns.end(t)
+			t = s.w.turns.end(t)
 		}
 	}
 }
 
-// turns lets only one snooper at a time read a conversation. An announcement that comes while it is
-// being read makes it be read again; what that finds must be stored after what the first reading found.
-type turns struct {
-	mu   sync.Mutex
-	busy map[ntpac.ConversationID][]*task // what waits behind the one being read
-}
-
-func newTurns() *turns { return &turns{busy: map[ntpac.ConversationID][]*task{}} }
-
-// begin gives the task back if nobody reads its conversation; else whoever does will take it.
-func (k *turns) begin(t *task) *task {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	wait, busy := k.busy[t.conv.ID]
-	if busy {
-		k.busy[t.conv.ID] = append(wait, t)
-		return nil
-	}
-	k.busy[t.conv.ID] = nil
-	return t
-}
-
-// end gives the next task for the same conversation.
-func (k *turns) end(t *task) *task {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	id := t.conv.ID
-	wait := k.busy[id]
-	if len(wait) == 0 {
-		delete(k.busy, id)
-		return nil
-	}
-	k.busy[id] = wait[1:]
-	return wait[0]
-}
-
-func (s *snooper) snoop(ctx context.Context, t *task) error {
+func (s *snooper) snoop(ctx context.Context, t *task) (err error) {
 	c := t.conv
+	if c == nil {
+		if c, err = s.w.st.Conversation(ctx, s.w.cs, t.id); err != nil {
+			return err
+		}
+	}
 	if s.rule != nil && !s.rule.Match(c) {
 		s.w.done(t)
 		return nil
@@ -88,7 +57,7 @@ func (s *snooper) snoop(ctx context.Context, t *task) error {
 	if t.mem.Whole() {
 		p = t.mem
 	} else {
-		p = s.payload(c)
+		p = Payload(ctx, s.w.st, s.src, c)
 	}
 	d := ntpac.NewDialog(c, p)
 	if len(s.only) > 0 {
@@ -98,19 +67,56 @@ func (s *snooper) snoop(ctx context.Context, t *task) error {
 		}
 		d = d.Fresh()
 	}
-	g := snoop.Run(ctx, s.reg, d, snoop.Options{Expected: expect, Part: func(g *ntpac.Generation) error {
-		return s.w.mail.Send(ctx, delivery{gen: g})
-	}})
-	if ctx.Err() != nil {
+	g := snoop.Run(ctx, s.reg, d, snoop.Options{Expected: expect, Part: func(g *ntpac.Generation) error { return s.send(ctx, t, g) }})
+	switch err := d.Err(); {
+	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case err == nil:
+		return s.send(ctx, t, g)
+	case s.lost == nil || !errors.Is(err, ntpac.ErrNoPayload):
+		return err
+	default: // what was found while it could be read stays
+		s.lost.add(err)
+		s.w.done(t)
+		return nil
 	}
-	return s.w.mail.Send(ctx, delivery{gen: g, last: t})
+}
+
+// send gives a part of what was found to the writer. It waits for credit, so that many big findings do
+// not fill the memory while the store is slow.
+func (s *snooper) send(ctx context.Context, t *task, g *ntpac.Generation) error {
+	n := int64(taskOverhead + 256*len(g.Expectations))
+	for _, a := range g.Artifacts {
+		n += int64(512 + len(a.JSON))
+		for i := range a.Blobs {
+			n += int64(len(a.Blobs[i].Data))
+		}
+	}
+	if err := s.w.found.Take(ctx, n); err != nil {
+		return err
+	}
+	return s.w.mail.Send(ctx, delivery{gen: g, of: t, bytes: n})
+}
+
+// unread counts conversations whose payload is gone.
+type unread struct {
+	mu    sync.Mutex
+	n     int64
+	first error
+}
+
+func (u *unread) add(err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.n++; u.first == nil {
+		u.first = err
+	}
 }
 
 // expected finds what other conversations have said of this one. Of several announcements the latest
 // before it counts: ports are used again.
 func (s *snooper) expected(ctx context.Context, c *ntpac.Conversation) (*ntpac.Expectation, error) {
-	if !s.expects.might(c) {
+	if !s.w.expects.might(c) {
 		return nil, nil
 	}
 	es, err := s.w.st.Expected(ctx, c)
@@ -147,11 +153,18 @@ type expectIndex struct {
 
 func newExpectIndex() *expectIndex { return &expectIndex{end: map[netip.AddrPort]struct{}{}} }
 
+// maxExpected is how many end points are remembered; beyond it the store is always asked.
+const maxExpected = 1 << 18
+
 func (x *expectIndex) add(e *ntpac.Expectation) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if !e.To.Addr().IsValid() || e.To.Port() == 0 {
+	if x.any {
+		return
+	}
+	if !e.To.Addr().IsValid() || e.To.Port() == 0 || len(x.end) >= maxExpected {
 		x.any = true
+		clear(x.end)
 		return
 	}
 	x.end[e.To] = struct{}{}
@@ -169,24 +182,4 @@ func (x *expectIndex) might(c *ntpac.Conversation) bool {
 	_, a := x.end[c.Key.End[0]]
 	_, b := x.end[c.Key.End[1]]
 	return a || b
-}
-
-// stored reads a conversation's payload from the store.
-type stored struct {
-	ctx context.Context
-	st  ntpac.Store
-	c   *ntpac.Conversation
-	buf [3][]byte
-}
-
-// StoredPayload gives access to the streams of a stored conversation.
-func StoredPayload(ctx context.Context, st ntpac.Store, c *ntpac.Conversation) ntpac.Payload {
-	return &stored{ctx: ctx, st: st, c: c}
-}
-
-// Chunk reads and unpacks one chunk.
-func (p *stored) Chunk(stream uint8, n int64) (b []byte, err error) {
-	b, err = p.st.Chunk(p.ctx, p.c.Case, ntpac.ChunkKey{ID: p.c.ID, Stream: stream, N: n}, p.buf[stream][:0])
-	p.buf[stream] = b
-	return b, err
 }

@@ -5,10 +5,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"ntpac"
 	"ntpac/artifact"
-	"ntpac/capture"
 	"ntpac/store"
 )
 
@@ -28,6 +28,9 @@ type Verified struct {
 func Verify(ctx context.Context, st ntpac.Store, cs string, report func(string)) (*Verified, error) {
 	v := &Verified{}
 	problem := func(format string, a ...any) {
+		if ctx.Err() != nil {
+			return // what cannot be read now is not for that reason wrong
+		}
 		v.Problems++
 		report(fmt.Sprintf(format, a...))
 	}
@@ -41,9 +44,11 @@ func Verify(ctx context.Context, st ntpac.Store, cs string, report func(string))
 	if err != nil {
 		return v, err
 	}
-	v.sources(infos, problem)
-	src := OpenSources(infos, true)
+	src := OpenSources(ctx, infos, true)
 	defer src.Close()
+	if err := v.sources(ctx, src, infos, problem); err != nil {
+		return v, err
+	}
 	for c, err := range st.Conversations(ctx, &ntpac.Query{Case: cs}) {
 		if err != nil { // the records as they lie on the disk were all looked at above
 			if ctx.Err() != nil {
@@ -52,30 +57,35 @@ func Verify(ctx context.Context, st ntpac.Store, cs string, report func(string))
 			problem("a conversation cannot be read: %v", err)
 			break
 		}
+		if ctx.Err() != nil {
+			return v, context.Cause(ctx)
+		}
 		v.Conversations++
 		checkStreams(ntpac.NewDialog(c, Payload(ctx, st, src, c)), problem)
 	}
 	return v, v.blobs(ctx, st, src, cs, problem)
 }
 
-func (v *Verified) sources(infos []ntpac.SourceInfo, problem func(string, ...any)) {
+func (v *Verified) sources(ctx context.Context, src *Sources, infos []ntpac.SourceInfo, problem func(string, ...any)) error {
 	for i := range infos {
 		s := &infos[i]
 		if s.Path == "" || s.SHA256.IsZero() {
 			v.Skipped++
 			continue
 		}
-		sum, err := capture.Sum(s.Path)
-		switch {
-		case err != nil:
+		switch err := src.Check(s.ID); {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, fs.ErrNotExist):
 			v.Skipped++
-		case sum != s.SHA256:
+		case err != nil:
 			v.Sources++
-			problem("source %s has changed: its SHA-256 is %s, it was %s when it was ingested", s.Path, sum, s.SHA256)
+			problem("source %s: %v", s.Name, err)
 		default:
 			v.Sources++
 		}
 	}
+	return nil
 }
 
 func checkStreams(d *ntpac.Dialog, problem func(string, ...any)) {
@@ -105,6 +115,9 @@ func (v *Verified) blobs(ctx context.Context, st ntpac.Store, src *Sources, cs s
 			}
 			problem("an artifact cannot be read: %v", err)
 			break
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
 		for i := range a.Blobs {
 			v.Blobs++

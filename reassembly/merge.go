@@ -141,6 +141,14 @@ func (m *Merger) From(t ntpac.Time) { m.out = t }
 // Done says that a source has ended.
 func (m *Merger) Done(src int) { m.sources[src].done = true }
 
+// Jumps counts the isolated jumps of time, of all sources, that were not believed.
+func (m *Merger) Jumps() (n uint64) {
+	for i := range m.sources {
+		n += m.sources[i].clock.Jumps
+	}
+	return n
+}
+
 // Waits says which source must give more before anything can go out; -1 for none.
 func (m *Merger) Waits() int {
 	w := -1

@@ -25,34 +25,37 @@ func (c *check) ok() bool {
 
 // Names of the rows that only checks show.
 const (
-	twoName     = "whole run, 2 workers"
-	millionName = "open conversations in the reassembler"
-	gatherName  = "open conversations, gathered for the store"
+	twoName  = "whole run, 2 workers"
+	openName = "open conversations, whole run without snoopers"
 )
 
 // extra are measured beside the table: their bytes are not those of the budget.
 func extra(o *options) []Stage {
 	return []Stage{
 		{Name: twoName, Run: o.wholeRun(2, "--payload", "copy"), Child: true},
-		{Name: millionName, Run: o.openFlows},
-		{Name: gatherName, Run: o.gatherFlows},
+		{Name: openName, Run: o.manyOpen(), Child: true},
 	}
 }
 
 // measureExtra measures what stands below the table, and judges it.
 func (t *table) measureExtra(ctx context.Context, o *options) error {
-	load := loadAverage()
+	load, one := loadAverage(), *o
+	one.n = 1
 	for _, s := range extra(o) {
 		if s.Run == nil {
 			continue
 		}
-		c, err := inChild(ctx, o, s.Name)
-		if err != nil {
-			return err
-		}
 		if s.Name == twoName {
+			c, err := inChild(ctx, o, s.Name)
+			if err != nil {
+				return err
+			}
 			t.twoWorkers(c, load)
 			continue
+		}
+		c, err := inChild(ctx, &one, s.Name)
+		if err != nil {
+			return err
 		}
 		t.checks = append(t.checks, check{name: fmt.Sprintf("%d %s, peak memory", o.flows, s.Name), value: float64(c.Peak) / 1e6, gate: 1000, unit: "MB", atMost: true})
 	}

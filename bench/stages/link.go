@@ -26,7 +26,6 @@ func linked(p *pass) (int64, error) {
 	var errs [2*owners + 1]error
 	var streams [owners]*cluster.Stream
 	var senders [owners]*cluster.Sender
-	var conns [owners]*net.TCPConn
 	for i := range owners {
 		out, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
@@ -36,24 +35,16 @@ func linked(p *pass) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		conns[i] = out.(*net.TCPConn)
 		senders[i] = cluster.NewSender(out, 0)
 		streams[i] = senders[i].Stream(cluster.Header{Source: 1})
-		ends.Go(func() {
-			if errs[i] = senders[i].Credits(); errors.Is(errs[i], io.EOF) {
-				errs[i] = nil // the receiver has taken everything and left
-			}
-		})
+		ends.Go(func() { errs[i] = senders[i].Credits() })
 		ends.Go(func() { bytes[i], errs[owners+i] = receive(in) })
 	}
 	errs[2*owners] = send(p, &streams)
-	for _, c := range conns { // closing whole, with credits unread, would reset the connection under the receiver
-		errs[2*owners] = errors.Join(errs[2*owners], c.CloseWrite())
+	for _, s := range senders {
+		errs[2*owners] = errors.Join(errs[2*owners], s.Finish())
 	}
 	ends.Wait()
-	for _, s := range senders {
-		s.Close()
-	}
 	return bytes[0] + bytes[1], errors.Join(errs[:]...)
 }
 

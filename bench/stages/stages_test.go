@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"ntpac"
+	"ntpac/balancer"
 	"ntpac/bench/traffic"
 )
 
@@ -124,5 +126,27 @@ func TestTable(t *testing.T) {
 	}
 	if n := tb.missed(); n != 1 {
 		t.Errorf("%d missed", n)
+	}
+}
+
+// The capture of open conversations holds what it says.
+func TestWriteOpen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "open.pcap")
+	if err := writeOpen(path, 100); err != nil {
+		t.Fatal(err)
+	}
+	p := &pass{file: path, warm: func() {}, over: func() {}}
+	n := 0
+	keys := map[uint64]int{}
+	err := each(p, func(b *ntpac.Batch) error {
+		balancer.New(balancer.Config{}).Prepare(b)
+		n += len(b.Packets)
+		for i := range b.Packets {
+			keys[b.Packets[i].Hash]++
+		}
+		return nil
+	})
+	if err != nil || n != 200 || len(keys) != 100 {
+		t.Errorf("%v: %d packets of %d conversations", err, n, len(keys))
 	}
 }

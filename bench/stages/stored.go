@@ -17,7 +17,7 @@ import (
 const (
 	commitBytes = 8 << 20
 	commitRows  = 2048
-	gatherBytes = 192 << 20 // of payload in memory before quiet conversations are parked: one worker's
+	gatherBytes = 120 << 20 // of payload in memory before quiet conversations are parked: one worker's
 )
 
 // stored puts the conversations of a capture into an embedded store, on one goroutine and without
@@ -40,7 +40,9 @@ func (o *options) stored(p *pass) (n int64, err error) {
 	col.Hash = func() hash.Hash { return noHash{} }
 	bal := balancer.New(balancer.Config{Seed: 1})
 	r := reassembly.New(reassembly.Config{Case: "bench"}, col)
+	var clock reassembly.Clock
 	err = each(p, func(b *ntpac.Batch) error {
+		advance(&clock, b)
 		bal.Prepare(b)
 		r.Push(b)
 		return k.err

@@ -62,7 +62,7 @@ func exporting(ctx context.Context, st ntpac.Store, cs string) (x *artifact.Expo
 	if err != nil {
 		return nil, nil, err
 	}
-	src := node.OpenSources(infos, true)
+	src := node.OpenSources(ctx, infos, true)
 	return &artifact.Export{Store: st, Case: cs, Payload: func(c *ntpac.Conversation) ntpac.Payload {
 		return node.Payload(ctx, st, src, c)
 	}}, src.Close, nil
