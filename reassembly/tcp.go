@@ -62,8 +62,9 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 	frame := b.Frame(p)
 	t.read(frame, p, now)
 	d := digest(frame, p)
-	if f.sawSegment(d, p.TS, r.cfg.Duplicate) && (f.status&emitted != 0 || r.sameBytes(f, side, &t)) {
-		if f.status&emitted != 0 { // of one that is kept aside
+	over := f.status&emitted != 0
+	if (!over || f.hasStrays()) && f.sawSegment(d, p.TS, r.cfg.Duplicate) && (over || r.sameBytes(f, side, &t)) {
+		if over { // of one that is kept aside
 			r.stats.Duplicates++
 			return
 		}
@@ -74,7 +75,7 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 		return
 	}
 	v := r.judge(f, side, &t)
-	if r.follow(f, ix, &t, p, side, v) {
+	if r.follow(f, ix, &t, p, side, v) || over {
 		f.sawSegment(d, p.TS, r.cfg.Duplicate)
 	}
 	me := &f.half[side]
