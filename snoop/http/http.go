@@ -255,6 +255,7 @@ func (r *reader) astray(s *ntpac.Stream) (*message, bool) {
 	if s.Dir == ntpac.Down && s.Off() == 0 && len(r.pending) > 0 && r.pending[0].line && !r.loose() {
 		if r.pending[0].version != "HTTP/0.9" {
 			m.fail("no status line")
+			m.quality = ntpac.Guessed // that it is an answer at all
 		}
 		m.headEnd = m.start
 		m.line, m.version = true, "HTTP/0.9"

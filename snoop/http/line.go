@@ -144,13 +144,15 @@ func knownRequest[T string | []byte](line T) int {
 }
 
 // statusLine reads a status line without its end (RFC 9112 section 4): the version is line[:v], the
-// reason line[reason:]. SHOUTcast servers say ICY for the version.
+// reason line[reason:]. SHOUTcast servers say ICY for the version, and BearShare leaves its number out.
 func statusLine[T string | []byte](line T) (v, status, reason int, ok bool) {
 	switch {
 	case len(line) >= 12 && version(line[:8]):
 		v = 8
 	case len(line) >= 7 && string(line[:3]) == "ICY":
 		v = 3
+	case len(line) >= 8 && string(line[:5]) == "HTTP ":
+		v = 4
 	default:
 		return 0, 0, 0, false
 	}
