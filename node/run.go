@@ -150,7 +150,9 @@ func (r *localRun) run(ctx context.Context) (*Summary, error) {
 	}
 	sys := actor.NewSystem(ctx, "run")
 	r.build(sys)
-	r.w.expects.any = len(before) > 0 // earlier runs may have announced what this one brings
+	if len(before) > 0 {
+		r.w.resume()
+	}
 	sys.Spawn("writer", actor.Escalate, r.w.run)
 	if r.w.snoop != nil {
 		for i := range r.o.Workers {

@@ -36,7 +36,7 @@ func Snoop(ctx context.Context, st ntpac.Store, o Options, only []string, prog *
 	sys := actor.NewSystem(ctx, "snoop")
 	reg := snoop.NewRegistry(o.Snoopers)
 	w := newWriter(st, o, &store.Buffers{}, prog)
-	w.expects.any = true // what earlier runs announced is only in the store
+	w.resume()
 	sys.Spawn("writer", actor.Escalate, w.run)
 	lost := &unread{}
 	for i := range o.Workers {

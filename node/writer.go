@@ -55,6 +55,10 @@ type writer struct {
 	prog    *Progress
 	eager   atomic.Bool // nothing big is to come: commit when nothing else is under way
 
+	// Where the case had conversations before this run: those that were read in it. What lies in the store
+	// of the others was found, and counted, by others. nil where everything was found in this run.
+	read map[ntpac.ConversationID]struct{}
+
 	queue []*task
 	c     ntpac.Commit
 	tasks []*task
@@ -69,6 +73,12 @@ func newWriter(st ntpac.Store, o Options, bufs *store.Buffers, prog *Progress) *
 	share := max(o.MaxMemory/8, minCredit)
 	return &writer{st: st, cs: o.Case, mail: actor.NewMailbox[delivery](64), snoop: actor.NewMailbox[*task](4 * o.Workers),
 		credit: actor.NewCredit(share), found: actor.NewCredit(share), turns: newTurns(), expects: newExpectIndex(), bufs: bufs, prog: prog}
+}
+
+// resume says that the case has conversations already, which may be announced by what comes, and announce it.
+func (w *writer) resume() {
+	w.expects.any = true
+	w.read = map[ntpac.ConversationID]struct{}{}
 }
 
 // minCredit is room for some boxes and for a big part of a generation, however little memory there is.
@@ -215,9 +225,13 @@ func (w *writer) stored(ctx context.Context) error {
 			return err
 		}
 		w.found.Give(d.bytes)
-		if d.gen.Done {
-			w.done(d.of)
+		if !d.gen.Done {
+			continue
 		}
+		if w.read != nil && len(w.read) < maxRead {
+			w.read[d.gen.Conversation] = struct{}{}
+		}
+		w.done(d.of)
 	}
 	clear(w.gens)
 	w.gens = w.gens[:0]
@@ -247,10 +261,14 @@ func (w *writer) announce(ctx context.Context, d *delivery) error {
 	return nil
 }
 
-// recount takes out of the counters what was found in a conversation before: the last part of what was
-// found now is about to replace it.
+// maxRead bounds read. Beyond it the counters of artifacts may be too high, by what was found in
+// conversations that were read twice in a run and had been there before.
+const maxRead = 1 << 18
+
+// recount takes out of the counters what this run has found in a conversation before: the last part of
+// what was found now is about to replace it.
 func (w *writer) recount(ctx context.Context, d delivery) error {
-	if !d.of.again || !d.gen.Done {
+	if !d.gen.Done || w.read == nil && !d.of.again {
 		return nil
 	}
 	for i := range w.gens {
@@ -260,6 +278,9 @@ func (w *writer) recount(ctx context.Context, d delivery) error {
 			}
 			break
 		}
+	}
+	if _, mine := w.read[d.gen.Conversation]; w.read != nil && !mine {
+		return nil
 	}
 	var old []*ntpac.Artifact
 	for a, err := range w.st.Artifacts(ctx, &ntpac.Query{Case: w.cs, IDs: []ntpac.ConversationID{d.gen.Conversation}}) {

@@ -144,6 +144,7 @@ func losses(w io.Writer, s *node.Summary) {
 	line(r.Duplicates, "%s duplicate packets")
 	line(r.BadChecksum, "%s segments with a wrong checksum")
 	line(s.Late, "%s packets came later than the reorder window allows")
+	line(s.Forced, "%s packets went on before their order was certain, for want of memory")
 	line(s.Jumps, "%s jumps of time that were not believed")
 	line(r.Evicted+r.OrderLimit, "%s times a limit of memory was hit; the conversations are flagged")
 	line(s.Fragments.Incomplete, "%s IP datagrams with missing fragments")

@@ -42,7 +42,7 @@ second one stops at once, and nothing that was stored is lost.`,
 	}
 	p.flags(cmd)
 	f := cmd.Flags()
-	f.IntVar(&o.workers, "workers", runtime.NumCPU(), "`N` shards and snoopers work at once")
+	f.IntVar(&o.workers, "workers", runtime.NumCPU(), "`N` shards and snoopers work at once, on as many cores")
 	f.StringVar(&o.snoop, "snoop", "auto", "which conversations are snooped as they close: auto (all), none or a `RULE` (help rules)")
 	choose(cmd, &o.payload, "payload", "where payload is kept: a copy in the store, or by reference in the captures", "copy", "reference")
 	f.DurationVar(&o.window, "reorder-window", time.Second, "capture time within which packets may be out of order")

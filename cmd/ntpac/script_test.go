@@ -1,17 +1,16 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -92,6 +91,33 @@ var captures = map[string]func(io.Writer) error{
 		_, err := io.WriteString(w, b.String()[:b.Len()-20])
 		return err
 	},
+	// corrupt: the same, and one record in the middle is nonsense
+	"corrupt": func(w io.Writer) error {
+		c := web()
+		var head, tail strings.Builder
+		if err := pcaptest.WritePcap(&head, c.Frames[:12]); err != nil {
+			return err
+		}
+		if err := pcaptest.WritePcap(&tail, c.Frames[12:]); err != nil {
+			return err
+		}
+		_, err := io.WriteString(w, head.String()+strings.Repeat("\xfe", 50)+tail.String()[24:]) // without its file header
+		return err
+	},
+	// none: a capture in which nothing was captured
+	"none": func(w io.Writer) error { return pcaptest.New().WritePcap(w) },
+	// bulk: 6 MB of one connection that no compression makes smaller, and then the web
+	"bulk": func(w io.Writer) error {
+		c := pcaptest.New()
+		k := c.TCP(pcaptest.Client, netip.MustParseAddrPort("198.51.100.9:9"))
+		k.Open()
+		data := make([]byte, 6_000_000)
+		rand.NewChaCha8([32]byte{}).Read(data)
+		k.Send(ntpac.Up, data)
+		k.Close()
+		c.Frames = append(c.Frames, web().Frames...)
+		return c.WritePcap(w)
+	},
 }
 
 func web() *pcaptest.Capture {
@@ -113,49 +139,4 @@ func web() *pcaptest.Capture {
 	}
 	k.Close()
 	return c
-}
-
-// TestInterrupt ends a run that waits for more input: the first interrupt keeps what was read.
-func TestInterrupt(t *testing.T) {
-	dir := t.TempDir()
-	store := dir + "/store"
-	cmd := program(t, "run", "--store", store, "-")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var log strings.Builder
-	cmd.Stderr = &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	// More than a pipe holds: when all of it is written, most of it has been read.
-	c := pcaptest.New()
-	for range 20 {
-		c.UDP(pcaptest.Client, pcaptest.Server, make([]byte, 50_000))
-	}
-	if err := c.WritePcap(in); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
-	err = cmd.Wait()
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != statusInterrupted {
-		t.Fatalf("%v\n%s", err, log.String())
-	}
-	if out := log.String(); !strings.Contains(out, "Interrupted") || !strings.Contains(out, "Stored     1 conversation ") {
-		t.Errorf("what was read is not kept: %s", out)
-	}
-}
-
-// program is this program as a process of its own.
-func program(t *testing.T, args ...string) *exec.Cmd {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, os.Args[0], args...)
-	cmd.Args[0] = "ntpac"
-	return cmd
 }

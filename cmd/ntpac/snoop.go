@@ -47,7 +47,7 @@ replaced as a whole.`,
 			}
 			defer closing(st, &err)
 			var prog node.Progress
-			sum, err := engine.snoop(a.drain, st, node.Options{Case: p.cs, Workers: workers, Select: rule, Snoopers: engine.snoopers()}, names, &prog)
+			sum, err := engine.snoop(a.drain, st, node.Options{Case: p.cs, Workers: workers, MaxMemory: limit(workers, 0), Select: rule, Snoopers: engine.snoopers()}, names, &prog)
 			if err != nil {
 				return err
 			}
@@ -58,7 +58,7 @@ replaced as a whole.`,
 	p.flags(cmd)
 	cmd.Flags().StringVar(&where, "where", "", "those for which the `RULE` holds (help rules); all without it")
 	cmd.Flags().StringVar(&only, "only", "", "use only the snoopers `NAME,...` (ntpac snoopers lists them)")
-	cmd.Flags().IntVar(&workers, "workers", runtime.NumCPU(), "`N` conversations are read at once")
+	cmd.Flags().IntVar(&workers, "workers", runtime.NumCPU(), "`N` conversations are read at once, on as many cores")
 	return cmd
 }
 
