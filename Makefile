@@ -13,7 +13,7 @@ FILE ?= testdata/tour.pcap
 STORE ?= ntpac-store
 BIN := bin/ntpac
 
-.PHONY: all build run test fmt vet staticcheck race fuzz-smoke fuzz cross accuracy truth laws bench bench-memory clean help
+.PHONY: all build run test fmt vet staticcheck race fuzz-smoke fuzz cross accuracy truth laws evidence bench bench-memory clean help
 
 all: build
 
@@ -87,6 +87,12 @@ LAWS ?= -size 64M
 # Workers, taps, the order of files, kills and repetition change no result.
 laws: build
 	$(GO) run ./e2e/laws -ntpac $(BIN) -genbench $(SHARED)/bench/genbench $(LAWS)
+
+EVERY ?= 1
+
+# One real capture in EVERY: exports hold exactly the packets of a selection, verify finds every changed byte.
+evidence: build
+	$(GO) run ./e2e/evidence -ntpac $(BIN) -captures $(SHARED)/captures -every $(EVERY)
 
 CAPTURE ?=
 SIZE ?= 1G
