@@ -66,7 +66,7 @@ func FuzzHistory(f *testing.F) {
 		in := []ntpac.Event{
 			{TS: ntpac.Time(ts), Ord: uint64(n), Off: off, Start: 0, Len: n, Pos: pos, Cap: pos + n, Wire: pos + n, Source: src},
 			{TS: ntpac.Time(ts) + 5, Ord: uint64(n) + 1, Off: off + 99, Start: int64(n), Len: 7, Pos: pos, Cap: pos + 9, Wire: pos + 11, Source: src, Flags: ntpac.EvPush | ntpac.EvCut},
-			{TS: ntpac.Time(ts) - 5, Ord: 0, Off: off, Start: off, Len: 0, Pos: 54, Cap: 60, Wire: 60, Flags: ntpac.EvSideB | ntpac.EvFin},
+			{TS: ntpac.Time(ts) - 5, Ord: 0, Off: off, Start: 0, Len: 0, Pos: 54, Cap: 60, Wire: 60, Flags: ntpac.EvSideB | ntpac.EvFin},
 		}
 		var w, r ntpac.HistoryState
 		var b []byte

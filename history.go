@@ -32,7 +32,7 @@ type Event struct {
 	TS     Time
 	Ord    uint64 // ordinal in its source
 	Off    int64  // its frame in the decompressed source
-	Start  int64  // stream offset of its first payload byte
+	Start  int64  // stream offset of its first payload byte; without one, where the side left off before
 	Len    uint32 // payload bytes captured
 	Pos    uint32 // the payload's first byte in the frame
 	Cap    uint32 // captured and
@@ -67,7 +67,11 @@ func (h *HistoryState) Append(b []byte, e *Event) []byte {
 	if e.Source != h.src {
 		f |= evSource
 	}
-	if e.Start != h.next[s] {
+	start := e.Start
+	if e.Len == 0 { // where nothing was brought, only the order counts
+		start = h.next[s]
+	}
+	if start != h.next[s] {
 		f |= evJump
 	}
 	if e.Pos != uint32(h.pos[s]) || tail != int64(h.tail[s]) {
@@ -83,7 +87,7 @@ func (h *HistoryState) Append(b []byte, e *Event) []byte {
 	b = binary.AppendVarint(b, e.Off-h.off)
 	b = binary.AppendUvarint(b, uint64(e.Len))
 	if f&evJump != 0 {
-		b = binary.AppendVarint(b, e.Start-h.next[s])
+		b = binary.AppendVarint(b, start-h.next[s])
 	}
 	if f&evPos != 0 {
 		b = binary.AppendUvarint(b, uint64(e.Pos))
@@ -92,13 +96,13 @@ func (h *HistoryState) Append(b []byte, e *Event) []byte {
 	if f&EvCut != 0 {
 		b = binary.AppendUvarint(b, uint64(e.Wire))
 	}
-	h.step(e, s, tail)
+	h.step(e, s, start, tail)
 	return b
 }
 
-func (h *HistoryState) step(e *Event, s Side, tail int64) {
+func (h *HistoryState) step(e *Event, s Side, start, tail int64) {
 	h.ts, h.ord, h.off = e.TS, e.Ord, e.Off
-	h.next[s] = e.Start + int64(e.Len)
+	h.next[s] = start + int64(e.Len)
 	h.pos[s], h.tail[s] = uint16(e.Pos), uint16(tail)
 }
 
@@ -137,7 +141,7 @@ func (h *HistoryState) Next(b []byte, e *Event) ([]byte, error) {
 	if r.bad {
 		return nil, errHistory
 	}
-	h.step(e, s, tail)
+	h.step(e, s, e.Start, tail)
 	return r.b, nil
 }
 

@@ -5,7 +5,7 @@ import "ntpac"
 // datagram processes a packet of a conversation without a connection: UDP, ICMP, SCTP and whatever
 // else IP carries. Each packet's payload is one message; a stream is the messages one after another.
 func (r *Reassembler) datagram(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, side ntpac.Side, now ntpac.Time) {
-	if now-f.last > r.cfg.Idle || f.status&emitted != 0 && !r.revive(f, ix) {
+	if now-f.seen > r.cfg.Idle || f.status&emitted != 0 && !r.revive(f, ix) {
 		r.restart(f, ix, p, side, now, splitIdle)
 	}
 	frame := b.Frame(p)
@@ -22,6 +22,7 @@ func (r *Reassembler) datagram(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Pack
 	}
 	f.rememberDatagram(d, len(data), b.Blocks[p.Blk].Index, side, p.TS)
 	f.last = max(f.last, p.TS)
+	f.seen = f.last
 	h.packets++
 	e.Start, e.Len = h.next, uint32(len(data))
 	r.record(f, ix, b, p, e)

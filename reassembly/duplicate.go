@@ -25,9 +25,9 @@ const maxDuplicate = ntpac.Second / 2
 func recentTime(ts ntpac.Time) uint64 { return uint64(ts>>18) & 0xffff }
 
 // stale drops the memory of packets when all of it is older than the window. It is called for every
-// packet before f.last is moved.
+// packet before f.seen is moved.
 func (f *flow) stale(ts, window ntpac.Time) {
-	if d := ts - f.last; d > window || d < -window {
+	if d := ts - f.seen; d > window || d < -window {
 		f.recent = [recentLen]uint64{}
 	}
 }

@@ -46,11 +46,12 @@ type flow struct {
 	recent   [recentLen]uint64 // see duplicate.go
 	half     [2]half
 	first    ntpac.Time
-	idSum    uint64 // the id's second half, with identified
-	handle   uint32 // the sink's
-	wheel    uint32 // next flow in the same slot of the wheel
-	isn      uint32 // of the side that opened, where known: part of the id
-	extra    uint32 // index of its extra, 0 for none
+	seen     ntpac.Time // as last, but also of what is kept aside: silence is measured from it
+	idSum    uint64     // the id's second half, with identified
+	handle   uint32     // the sink's
+	wheel    uint32     // next flow in the same slot of the wheel
+	isn      uint32     // of the side that opened, where known: part of the id
+	extra    uint32     // index of its extra, 0 for none
 	revision uint32
 	flags    ntpac.ConvFlags
 	ordinal  uint16 // among conversations of one key with equal starts
@@ -60,7 +61,6 @@ type flow struct {
 	clientBy ntpac.ClientBy
 	split    splitReason
 	slot     uint8 // next place in recent
-	_        [8]byte
 }
 
 type flowStatus uint16

@@ -76,8 +76,8 @@ func (r *Reassembler) memory(f *flow) ntpac.Time {
 const longSilence = (2*3600 + 9*75) * ntpac.Second
 
 // verdict says to which conversation a segment belongs: the one that the flow has, or a new one for the
-// splitReason that the verdict is. A stray belongs to none that is known yet; another is one that began
-// with strays.
+// splitReason that the verdict is. A stray belongs to none that is known yet; another is one that may have
+// begun with strays.
 type verdict uint8
 
 const (
@@ -103,7 +103,7 @@ func (r *Reassembler) judge(f *flow, side ntpac.Side, t *segmentView) verdict {
 	}
 	known := me.state&haveBase != 0
 	off := me.unwrap(t.seq)
-	if t.now-f.last > r.cfg.Idle {
+	if t.now-f.seen > r.cfg.Idle {
 		exact := !known || off == me.next || off == me.next-1
 		if t.hasAck && peer.state&haveBase != 0 {
 			exact = exact && peer.unwrap(t.ack) == peer.high
@@ -112,7 +112,13 @@ func (r *Reassembler) judge(f *flow, side ntpac.Side, t *segmentView) verdict {
 			return verdict(splitIdle)
 		}
 	}
-	if t.n == 0 || t.rst {
+	switch {
+	case t.rst || t.n == 0 && !known:
+		return belongs
+	case t.n == 0:
+		if max(off-me.high, me.next-off) > apart && f.contradicts(side, t) {
+			return stray // most likely the acknowledgement that ends another handshake
+		}
 		return belongs
 	}
 	if f.status&(emitted|closing) == emitted|closing && (!known || off+int64(t.n) > me.next) {
@@ -133,7 +139,7 @@ func (r *Reassembler) judge(f *flow, side ntpac.Side, t *segmentView) verdict {
 func (r *Reassembler) judgeSyn(f *flow, side ntpac.Side, t *segmentView) splitReason {
 	me, peer := &f.half[side], &f.half[side.Other()]
 	over := f.status&closing != 0
-	silent := t.now-f.last > r.cfg.Idle
+	silent := t.now-f.seen > r.cfg.Idle
 	if me.state&haveISN != 0 && me.base == t.seq+1 {
 		if silent {
 			return splitIdle
@@ -204,7 +210,7 @@ func (r *Reassembler) judgeJump(f *flow, side ntpac.Side, t *segmentView, off in
 	case jump <= r.cfg.MaxLost:
 		return belongs
 	case jump > apart && jump <= farJump && f.contradicts(side, t):
-		return verdict(splitJump)
+		return another
 	case jump <= farJump && me.state&haveISN != 0:
 		return belongs
 	case jump <= farJump && r.tied(f, side, t, off):

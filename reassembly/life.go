@@ -9,7 +9,7 @@ import (
 
 // begin makes f a new conversation that starts with packet p.
 func (r *Reassembler) begin(f *flow, ix uint32, p *ntpac.Packet, side ntpac.Side, now ntpac.Time) {
-	f.first, f.last, f.vlan = p.TS, p.TS, p.VLAN
+	f.first, f.last, f.seen, f.vlan = p.TS, p.TS, p.TS, p.VLAN
 	f.client, f.clientBy = guessClient(&f.key, side)
 	f.handle = r.sink.Open()
 	r.stats.Conversations++
@@ -21,6 +21,7 @@ func (r *Reassembler) begin(f *flow, ix uint32, p *ntpac.Packet, side ntpac.Side
 // restart ends the conversation in f and begins its successor on the same key in its place.
 func (r *Reassembler) restart(f *flow, ix uint32, p *ntpac.Packet, side ntpac.Side, now ntpac.Time, why splitReason) {
 	r.finish(f, ix, ntpac.CloseIdle)
+	r.loseStrays(f)
 	r.extras.give(f)
 	n := flow{key: f.key, hash: f.hash, wheel: f.wheel, status: live | f.status&(inWheel|inDue), split: why}
 	if f.first == p.TS {
@@ -88,23 +89,25 @@ func (r *Reassembler) look(f *flow, ix uint32) {
 	if f.status&waiting != 0 {
 		r.settle(f, ix, r.now)
 	}
-	silence := r.now - f.last
+	silence := r.now - f.seen
 	if silence > r.cfg.Idle && f.status&emitted == 0 {
 		r.finish(f, ix, ntpac.CloseIdle)
 	}
-	at := f.last + r.cfg.Idle
+	at := f.seen + r.cfg.Idle
 	if f.status&emitted != 0 {
 		if silence > r.memory(f) {
+			r.finish(f, ix, ntpac.CloseIdle) // what was kept aside
 			r.forget(f, ix)
 			return
 		}
-		at = f.last + r.memory(f)
+		at = f.seen + r.memory(f)
 	}
 	r.wheel.file(r.table, ix, max(at, r.now))
 }
 
 // forget makes the place of a flow free.
 func (r *Reassembler) forget(f *flow, ix uint32) {
+	r.loseStrays(f)
 	r.extras.give(f)
 	r.table.remove(ix)
 }
@@ -205,8 +208,8 @@ func (r *Reassembler) ends(f *flow, ix uint32) {
 
 // finish gives a conversation to the sink. cause says what ended it where neither FIN nor RST did.
 func (r *Reassembler) finish(f *flow, ix uint32, cause ntpac.CloseCause) {
-	if f.status&emitted != 0 {
-		return
+	if f.status&emitted != 0 && (!f.hasStrays() || !r.revive(f, ix)) {
+		return // else what was kept aside proves to be of this conversation
 	}
 	if f.key.Proto() == ntpac.TCP {
 		for s := range ntpac.Side(2) {
@@ -284,8 +287,8 @@ func (r *Reassembler) evict() {
 	f := r.table.at(ix)
 	if f.status&emitted == 0 {
 		f.flags |= ntpac.LimitMemory
-		r.finish(f, ix, ntpac.CloseLimit)
 	}
+	r.finish(f, ix, ntpac.CloseLimit)
 	r.forget(f, ix)
 	r.stats.Evicted++
 }

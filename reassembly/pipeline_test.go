@@ -209,6 +209,9 @@ func (o *outcome) text(l level) string {
 			if l >= otherSources {
 				e.Ord, e.Off, e.Source = 0, 0, 0
 			}
+			if e.Len == 0 {
+				e.Start = 0 // a history does not keep it: see ntpac.Event
+			}
 			fmt.Fprintf(&b, "  %+v\n", e)
 		}
 	}

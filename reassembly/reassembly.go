@@ -202,8 +202,11 @@ func (r *Reassembler) packet(b *ntpac.Batch, p *ntpac.Packet, staged int) {
 	case f.status&waiting != 0:
 		r.settle(f, ix, now)
 	}
-	if now-f.last > r.cfg.Idle && now-f.last > r.memory(f) {
-		r.restart(f, ix, p, side, now, noSplit) // as if the wheel had already forgotten it
+	if silence := now - f.seen; silence > r.cfg.Idle { // as the wheel does where it comes first
+		r.finish(f, ix, ntpac.CloseIdle)
+		if silence > r.memory(f) {
+			r.restart(f, ix, p, side, now, noSplit)
+		}
 	}
 	if key.Proto() == ntpac.TCP {
 		r.tcp(f, ix, b, p, side, now)
@@ -308,12 +311,12 @@ func (r *Reassembler) Advance(now ntpac.Time) {
 func (r *Reassembler) Flush() {
 	for ix := range r.table.count {
 		f := r.table.at(ix)
-		if f.status&live == 0 || f.status&emitted != 0 {
+		if f.status&live == 0 || f.status&emitted != 0 && !f.hasStrays() {
 			continue
 		}
 		r.settle(f, ix, r.now)
 		cause := ntpac.CloseEnd
-		if r.now-f.last > r.cfg.Idle {
+		if r.now-f.seen > r.cfg.Idle {
 			cause = ntpac.CloseIdle
 		}
 		r.finish(f, ix, cause)

@@ -86,20 +86,38 @@ func (r *Reassembler) answersStray(f *flow, side ntpac.Side, t *segmentView) boo
 
 // setAside keeps a stray; the one before it of the same side is one for good.
 func (r *Reassembler) setAside(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, side ntpac.Side) {
+	if f.status&emitted != 0 {
+		r.finish(f, ix, ntpac.CloseIdle)
+	}
 	r.dropStray(f, ix, side)
 	frame := b.Frame(p)
-	kept := keptStray{p: *p, from: b.Blocks[p.Blk].Index}
 	if p.Flags&ntpac.Defragmented != 0 || !r.trusted(b, p) || r.strays.held+len(frame) > maxStrays {
-		r.strayed(f, ix, side, &kept)
+		r.notKept(f, ix, b, p, side)
 		return
 	}
-	kept.frame = slices.Clone(frame)
-	kept.p.Pos, kept.p.Blk = 0, 0
 	k := r.strays.take()
-	r.strays.slab[k] = kept
+	s := &r.strays.slab[k]
+	s.p, s.from, s.frame = *p, b.Blocks[p.Blk].Index, slices.Clone(frame)
+	s.p.Pos, s.p.Blk = 0, 0
 	r.strays.held += len(frame)
+	f.seen = max(f.seen, p.TS)
 	r.extras.of(f).stray[side] = k
 	f.half[side].state |= sawStray
+}
+
+// notKept makes a segment a stray for good at once.
+func (r *Reassembler) notKept(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, side ntpac.Side) {
+	r.stats.OutOfWindow++
+	if f.status&emitted != 0 && !r.revive(f, ix) {
+		return
+	}
+	h := &f.half[side]
+	h.packets++
+	f.last = max(f.last, p.TS)
+	f.seen = max(f.seen, f.last)
+	e := r.observe(b, p, side)
+	e.Start, e.Flags = h.next, e.Flags|ntpac.EvNoData
+	r.record(f, ix, b, p, e)
 }
 
 // dropStray makes the kept stray of a side, if there is one, one for good.
@@ -130,15 +148,32 @@ func (r *Reassembler) strayed(f *flow, ix uint32, side ntpac.Side, s *keptStray)
 	r.put(f, ix, &e)
 }
 
-// beginWithStrays begins the conversation whose first segments were set aside.
-func (r *Reassembler) beginWithStrays(f *flow, ix uint32, p *ntpac.Packet, side ntpac.Side, now ntpac.Time) {
+// related reports whether the kept stray of a side is of the connection of a segment: what the one has
+// said or acknowledged is near to what the other has.
+func (r *Reassembler) related(f *flow, of, side ntpac.Side, t *segmentView) bool {
+	if f.half[of].state&sawStray == 0 {
+		return false
+	}
+	s := r.keptOf(f, of)
+	if of == side {
+		return abs(int64(int32(t.seq-s.seq()))) <= apart
+	}
+	return t.hasAck && abs(int64(int32(t.ack-s.seq()))) <= apart
+}
+
+// beginWithStrays begins the conversation of a segment, whose first ones may have been set aside.
+func (r *Reassembler) beginWithStrays(f *flow, ix uint32, t *segmentView, p *ntpac.Packet, side ntpac.Side) {
 	var strays []keptStray
 	var sides []ntpac.Side
 	for s := range ntpac.Side(2) {
-		if f.half[s].state&sawStray != 0 {
+		if r.related(f, s, side, t) {
 			strays, sides = append(strays, *r.keptOf(f, s)), append(sides, s)
 			r.freeStray(f, s)
 		}
+	}
+	if len(strays) == 0 {
+		r.restart(f, ix, p, side, t.now, splitJump)
+		return
 	}
 	if len(strays) == 2 && strays[1].p.TS < strays[0].p.TS {
 		slices.Reverse(strays)
@@ -155,6 +190,19 @@ func (r *Reassembler) beginWithStrays(f *flow, ix uint32, p *ntpac.Packet, side 
 		r.tcp(f, ix, &ntpac.Batch{Blocks: []*ntpac.Block{blk}}, &s.p, sides[i], then)
 	}
 	if f.status&waiting != 0 {
-		r.settle(f, ix, now)
+		r.settle(f, ix, t.now)
 	}
 }
+
+// loseStrays forgets what is kept aside and could not be given to the sink.
+func (r *Reassembler) loseStrays(f *flow) {
+	for s := range ntpac.Side(2) {
+		if f.half[s].state&sawStray != 0 {
+			r.stats.OutOfWindow++
+			r.freeStray(f, s)
+		}
+	}
+}
+
+// hasStrays reports whether something is kept aside in a flow.
+func (f *flow) hasStrays() bool { return (f.half[0].state|f.half[1].state)&sawStray != 0 }

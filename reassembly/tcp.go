@@ -62,7 +62,12 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 	frame := b.Frame(p)
 	t.read(frame, p, now)
 	d := digest(frame, p)
-	if f.status&emitted == 0 && f.sawSegment(d, p.TS, r.cfg.Duplicate) && r.sameBytes(f, side, &t) {
+	over := f.status&emitted != 0
+	if (!over || f.hasStrays()) && f.sawSegment(d, p.TS, r.cfg.Duplicate) && (over || r.sameBytes(f, side, &t)) {
+		if over { // of one that is kept aside
+			r.stats.Duplicates++
+			return
+		}
 		e := r.observe(b, p, side)
 		e.Flags |= t.flags() | ntpac.EvDup | ntpac.EvNoData
 		e.Start = f.half[side].next
@@ -70,7 +75,7 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 		return
 	}
 	v := r.judge(f, side, &t)
-	if r.follow(f, ix, p, side, now, v) {
+	if r.follow(f, ix, &t, p, side, v) || over {
 		f.sawSegment(d, p.TS, r.cfg.Duplicate)
 	}
 	me := &f.half[side]
@@ -84,6 +89,7 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 	e := r.observe(b, p, side)
 	e.Flags |= t.flags()
 	f.last = max(f.last, p.TS)
+	f.seen = max(f.seen, f.last)
 	me.packets++
 	bad := r.invalid(&t, frame, p)
 	if bad {
@@ -120,24 +126,21 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 
 // follow does what the verdict says: it leaves f the conversation to which the segment belongs, and
 // reports whether it is not the one that was there.
-func (r *Reassembler) follow(f *flow, ix uint32, p *ntpac.Packet, side ntpac.Side, now ntpac.Time, v verdict) (other bool) {
+func (r *Reassembler) follow(f *flow, ix uint32, t *segmentView, p *ntpac.Packet, side ntpac.Side, v verdict) (other bool) {
 	switch v {
 	case belongs, stray:
 	case another:
-		r.beginWithStrays(f, ix, p, side, now)
+		r.beginWithStrays(f, ix, t, p, side)
 		return true
 	default:
-		r.restart(f, ix, p, side, now, splitReason(v))
+		r.restart(f, ix, p, side, t.now, splitReason(v))
 		return true
 	}
-	if now-f.last > r.cfg.Idle {
-		r.finish(f, ix, ntpac.CloseIdle) // as the wheel does where it comes first
-	}
-	if f.status&emitted == 0 {
+	if f.status&emitted == 0 || v == stray {
 		return false
 	}
 	if !r.revive(f, ix) {
-		r.restart(f, ix, p, side, now, splitClose)
+		r.restart(f, ix, p, side, t.now, splitClose)
 	}
 	return true
 }
