@@ -22,6 +22,32 @@ func parseTime(s string) (ntpac.Time, bool) {
 	return ntpac.Time(at.UnixNano()), err == nil
 }
 
+// TestEachFrameDropped takes every talk's frames away one at a time.
+func TestEachFrameDropped(t *testing.T) {
+	dir := workDir(t)
+	for _, kind := range small {
+		t.Run(kind, func(t *testing.T) {
+			fs := build(rand.New(rand.NewPCG(*seed, 1)), kind)
+			base, err := run(dir, one(fs))
+			if err != nil {
+				t.Fatal(err)
+			}
+			bad := 0
+			for i := range fs {
+				h := &history{fs, []op{{fs[i].id, 0}}}
+				if err := dropped.breaks(dir, h, base); err != nil {
+					t.Errorf("without frame %d, %s: %v", i, describe(&fs[i]), err)
+					if bad++; bad == 3 {
+						t.Logf("%v", h)
+						break
+					}
+				}
+			}
+			t.Logf("%d frames", len(fs))
+		})
+	}
+}
+
 // TestHistories draws captures, laws and operations.
 func TestHistories(t *testing.T) {
 	n := *rounds

@@ -196,6 +196,7 @@ type known struct {
 	frames int
 	begun  bool // a handshake packet is among them
 	side   [2]knownSide
+	kept   func(id int) bool
 }
 
 type knownSide struct {
@@ -209,7 +210,7 @@ type knownSide struct {
 
 // knows says what is known when only the frames that kept chooses are there; nil when there are none.
 func (t *truth) knows(kept func(id int) bool) *known {
-	k := &known{truth: t}
+	k := &known{truth: t, kept: kept}
 	note := func(ts ntpac.Time, first bool) {
 		if k.frames++; k.frames == 1 || ts < k.first {
 			k.first = ts
@@ -236,7 +237,7 @@ func (t *truth) knows(kept func(id int) bool) *known {
 			}
 		}
 		for s := range k.side {
-			k.close(ntpac.Side(s), kept)
+			k.close(ntpac.Side(s))
 		}
 	}
 	if k.frames == 0 {
@@ -260,7 +261,7 @@ func (k *known) segment(g *seg) {
 }
 
 // close finds the head and the end of a side.
-func (k *known) close(side ntpac.Side, kept func(id int) bool) {
+func (k *known) close(side ntpac.Side) {
 	s := &k.side[side]
 	var top int64
 	switch {
@@ -279,11 +280,11 @@ func (k *known) close(side ntpac.Side, kept func(id int) bool) {
 	for i := range k.truth.segs {
 		g := &k.truth.segs[i]
 		if g.side == side && g.h.has(pcaptest.FIN|pcaptest.RST) {
-			if finSent = g.off + g.n; kept(g.id) {
+			if finSent = g.off + g.n; k.kept(g.id) {
 				fin = finSent
 			}
 		}
-		if g.side != side && g.h.has(pcaptest.ACK) && !g.h.has(pcaptest.RST) && kept(g.id) {
+		if g.side != side && g.h.has(pcaptest.ACK) && !g.h.has(pcaptest.RST) && k.kept(g.id) {
 			acked = max(acked, int64(int32(g.h.ack-k.truth.isn[side])))
 		}
 	}

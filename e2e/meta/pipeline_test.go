@@ -52,6 +52,12 @@ type record map[string]any
 
 func (r record) text(name string) string { s, _ := r[name].(string); return s }
 
+func (r record) number(name string) int64 {
+	n, _ := r[name].(json.Number)
+	i, _ := n.Int64()
+	return i
+}
+
 func (r record) without(names ...string) record {
 	out := make(record, len(r))
 	for k, v := range r {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"ntpac"
 	"ntpac/internal/pcaptest"
@@ -338,6 +339,9 @@ func unplaced(o *output, m func(netip.AddrPort) netip.AddrPort) *output {
 				}
 				return fmt.Sprint(m(f.conv.ClientEnd()), m(f.conv.ServerEnd()), f.conv.First)
 			})
+			if url := a.text("source_url"); url != "" { // names the server where the client did not
+				a["source_url"] = strings.Replace(url, f.conv.ServerEnd().Addr().String(), s.Addr().String(), 1)
+			}
 			k.artifacts = append(k.artifacts, a)
 		}
 		out.convs = append(out.convs, k)

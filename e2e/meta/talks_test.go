@@ -347,6 +347,7 @@ func (k *talk) rough() {
 			c.Seq[up] += 200
 		case 3: // a keep-alive and its answer
 			c.Packet(up, ack|pcaptest.PSH, part)
+			c.Packet(down, ack, nil)
 			c.At(up, ack, c.Seq[up]-1, c.Seq[down], []byte{0})
 			c.Packet(down, ack, nil)
 		case 4: // a probe of the closed window, whose byte comes again with the rest

@@ -1,0 +1,278 @@
+package meta
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"ntpac"
+)
+
+// The laws of this file say what may change when frames are missing, and how.
+
+// dropped: frames are not captured. The argument of an operation says nothing.
+var dropped = law{
+	name: "what is missing is missing, and nothing else",
+	plan: func(r *rand.Rand, fs []frame) []op {
+		return share(r, fs, []float64{0.001, 0.01, 0.1}[r.IntN(3)], func() int64 { return 0 })
+	},
+	runs: func(h *history) (input, input) {
+		at := h.at()
+		return one(h.frames), one(slices.DeleteFunc(slices.Clone(h.frames), func(f frame) bool { _, ok := at[f.id]; return ok }))
+	},
+	check: func(h *history, base, other *output) error {
+		at := h.at()
+		d, err := compare(h.frames, func(id int) bool { _, ok := at[id]; return !ok }, base, other)
+		if err != nil {
+			return err
+		}
+		return errors.Join(d.untouched(), d.inverse())
+	},
+}
+
+// damage is a capture whole and with frames missing, and what was made of both.
+type damage struct {
+	base, other *output
+	kept        func(id int) bool
+	pairs       []pair
+	hurt        map[int]bool // talks of which something is missing
+}
+
+// pair is a conversation in both outputs.
+type pair struct {
+	known       *known
+	base, other *found // other is nil where nothing of it was captured
+}
+
+// compare finds the conversations of a whole capture in both outputs, and checks the streams and the
+// gaps of those of the damaged one.
+func compare(fs []frame, kept func(id int) bool, base, other *output) (*damage, error) {
+	d := &damage{base: base, other: other, kept: kept, hurt: map[int]bool{}}
+	for i := range fs {
+		if !kept(fs[i].id) {
+			d.hurt[fs[i].talk] = true
+		}
+	}
+	seen := map[*found]bool{}
+	for _, t := range truths(fs) {
+		whole := t.knows(func(int) bool { return true })
+		if whole == nil {
+			continue
+		}
+		b := base.find(t.ends, whole.first)
+		if b == nil {
+			return nil, fmt.Errorf("the whole capture's conversation %v of %v was not found", t.ends, whole.first)
+		}
+		if err := whole.check(b); err != nil {
+			return nil, fmt.Errorf("the whole capture's conversation %v: %w", t.ends, err)
+		}
+		k := t.knows(kept)
+		if k == nil {
+			d.pairs = append(d.pairs, pair{whole, b, nil})
+			continue
+		}
+		o := other.find(t.ends, k.first)
+		if o == nil || seen[o] {
+			return nil, fmt.Errorf("the conversation %v of %v is not there any more", t.ends, k.first)
+		}
+		seen[o] = true
+		if err := k.check(o); err != nil {
+			return nil, fmt.Errorf("conversation %v of %v: %w", t.ends, k.first, err)
+		}
+		if id := b.conv.ID; k.whole && o.conv.ID != id {
+			return nil, fmt.Errorf("conversation %v: id %v, want %v, as its first frame is there", t.ends, o.conv.ID, id)
+		}
+		d.pairs = append(d.pairs, pair{k, b, o})
+	}
+	for _, f := range other.convs {
+		if !seen[f] {
+			return nil, fmt.Errorf("a conversation %v of %v that is none, split by %q", f.ends(), f.conv.First, f.conv.SplitBy)
+		}
+	}
+	return d, nil
+}
+
+func (o *output) find(e ends, first ntpac.Time) *found {
+	for _, f := range o.convs {
+		if f.ends() == e && f.conv.First == first {
+			return f
+		}
+	}
+	return nil
+}
+
+// untouched wants what no hole touches as it was: whole conversations of talks that lack nothing, and of
+// the others the artifacts that do not rest on what is missing.
+func (d *damage) untouched() error {
+	var errs []error
+	for _, p := range d.pairs {
+		if !d.hurt[p.known.truth.talk] {
+			a, b := &output{convs: []*found{p.base}}, &output{convs: []*found{p.other}}
+			errs = append(errs, equal(a, b, view{conv: func(f *found) record { return f.record.without("capture") }, art: law1.art}))
+			continue
+		}
+		if p.other == nil {
+			continue
+		}
+		var have []string
+		for _, a := range p.other.artifacts {
+			have = append(have, p.identity(a, 0))
+		}
+		for _, a := range p.base.artifacts {
+			if p.touches(a) {
+				continue
+			}
+			want := p.identity(a, 1)
+			if k := slices.Index(have, want); k >= 0 {
+				have = slices.Delete(have, k, k+1)
+				continue
+			}
+			errs = append(errs, fmt.Errorf("an artifact that no hole touches is not there as it was:\n    want %s%s", clip(want), nearest(want, have)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// identity is what must not change in an artifact that is not touched. of is 1 for one of the whole
+// capture, whose offsets are moved to where the damaged one has them.
+func (p *pair) identity(a record, of int) string {
+	out := a.without()
+	if !p.known.whole {
+		delete(out, "conversation") // it begins later: another id
+		delete(out, "id")
+	}
+	for _, r := range references[1:] {
+		delete(out, r) // the other one may begin later
+	}
+	if !p.known.truth.tcp { // offsets of datagrams count only those captured
+		delete(out, "spans")
+		delete(out, "id")
+		return out.line()
+	}
+	var spans []any
+	for _, s := range spansOf(a) {
+		shift := p.known.side[p.base.conv.Side(s.dir)].shift
+		if shift != 0 {
+			delete(out, "id")
+		}
+		spans = append(spans, fmt.Sprint(s.dir, s.off-int64(of)*shift, s.n))
+	}
+	out["spans"] = spans
+	if _, ok := out["control"]; !ok && a.text("control") != "" {
+		delete(out, "id")
+	}
+	return out.line()
+}
+
+// spanOf is a span of an artifact's record.
+type spanOf struct {
+	dir    ntpac.Dir
+	off, n int64
+}
+
+func spansOf(a record) (out []spanOf) {
+	list, _ := a["spans"].([]any)
+	for _, x := range list {
+		m := record(x.(map[string]any))
+		s := spanOf{dir: ntpac.Up, off: m.number("offset"), n: m.number("length")}
+		if m.text("dir") == "down" {
+			s.dir = ntpac.Down
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// touches reports whether an artifact of the whole capture rests on something that is missing.
+func (p *pair) touches(a record) bool {
+	if !p.known.truth.tcp {
+		return p.touchesDatagram(a)
+	}
+	for _, s := range spansOf(a) {
+		side := p.base.conv.Side(s.dir)
+		for _, l := range p.known.lost(side) {
+			if s.off < l.end && l.off < s.off+s.n {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (p *pair) touchesDatagram(a record) bool {
+	var at [2]int64
+	for i := range p.known.truth.grams {
+		g := &p.known.truth.grams[i]
+		n := int64(len(g.data))
+		off := at[g.side]
+		at[g.side] += n
+		if !slices.ContainsFunc(g.ids, func(id int) bool { return !p.known.kept(id) }) {
+			continue
+		}
+		for _, s := range spansOf(a) {
+			if p.base.conv.Side(s.dir) == g.side && s.off < off+n && off < s.off+s.n {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// inverse wants everything that is called complete to be in the whole capture's output too.
+func (d *damage) inverse() error {
+	var errs []error
+	for _, p := range d.pairs {
+		if p.other == nil {
+			continue
+		}
+		var have []string
+		for _, a := range p.base.artifacts {
+			if a.text("quality") == "complete" {
+				have = append(have, p.content(a))
+			}
+		}
+		for _, a := range p.other.artifacts {
+			if a.text("quality") != "complete" {
+				continue
+			}
+			got := p.content(a)
+			if k := slices.Index(have, got); k >= 0 {
+				have = slices.Delete(have, k, k+1)
+				continue
+			}
+			errs = append(errs, fmt.Errorf("called complete, but it is not in the whole capture:\n    got  %s%s", clip(got), nearest(got, have)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// content is what a complete artifact says: everything but where it was found.
+func (p *pair) content(a record) string {
+	out := a.without("id", "conversation", "time")
+	for _, r := range references {
+		delete(out, r)
+	}
+	var spans []any
+	for _, s := range spansOf(a) {
+		spans = append(spans, fmt.Sprint(s.dir, s.n))
+	}
+	out["spans"] = spans
+	return out.line()
+}
+
+// nearest shows the line that differs in the fewest fields.
+func nearest(want string, have []string) string {
+	best, fields := "", 99
+	for _, h := range have {
+		d := difference("x "+want, "x "+h)
+		if n := strings.Count(d, ";"); d != "" && n < fields {
+			best, fields = d, n
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return "\n    the nearest one differs in " + best
+}
