@@ -44,7 +44,12 @@ type damage struct {
 type pair struct {
 	known       *known
 	base, other *found // other is nil where nothing of it was captured
+	astray      bool   // something is missing of what announced it: nobody may know what it is
 }
+
+// announced are the fields of an artifact that another conversation told ("what one conversation says of
+// another is a stored record"): spans are of one conversation, and do not cover them.
+var announced = []string{"control", "user", "path", "filename", "command"}
 
 // compare finds the conversations of a whole capture in both outputs, and checks the streams and the
 // gaps of those of the damaged one.
@@ -70,7 +75,7 @@ func compare(fs []frame, kept func(id int) bool, base, other *output) (*damage, 
 		}
 		k := t.knows(kept)
 		if k == nil {
-			d.pairs = append(d.pairs, pair{whole, b, nil})
+			d.pairs = append(d.pairs, pair{known: whole, base: b})
 			continue
 		}
 		o := other.find(t.ends, k.first)
@@ -84,7 +89,7 @@ func compare(fs []frame, kept func(id int) bool, base, other *output) (*damage, 
 		if id := b.conv.ID; k.whole && o.conv.ID != id {
 			return nil, fmt.Errorf("conversation %v: id %v, want %v, as its first frame is there", t.ends, o.conv.ID, id)
 		}
-		d.pairs = append(d.pairs, pair{k, b, o})
+		d.pairs = append(d.pairs, pair{k, b, o, t.announced() && d.lacks(fs, t)})
 	}
 	for _, f := range other.convs {
 		if !seen[f] {
@@ -92,6 +97,15 @@ func compare(fs []frame, kept func(id int) bool, base, other *output) (*damage, 
 		}
 	}
 	return d, nil
+}
+
+// lacks reports whether something is missing of the talk to which a conversation belongs, outside of it.
+func (d *damage) lacks(fs []frame, t *truth) bool {
+	mine := map[int]bool{}
+	for i := range t.segs {
+		mine[t.segs[i].id] = true
+	}
+	return slices.ContainsFunc(fs, func(f frame) bool { return f.talk == t.talk && !mine[f.id] && !d.kept(f.id) })
 }
 
 func (o *output) find(e ends, first ntpac.Time) *found {
@@ -125,6 +139,9 @@ func (d *damage) untouched() error {
 				continue
 			}
 			want := p.identity(a, 1)
+			if p.doubtful(a) && p.gapped(a) || p.astray {
+				continue
+			}
 			if k := slices.Index(have, want); k >= 0 {
 				have = slices.Delete(have, k, k+1)
 				continue
@@ -143,8 +160,11 @@ func (p *pair) identity(a record, of int) string {
 		delete(out, "conversation") // it begins later: another id
 		delete(out, "id")
 	}
-	for _, r := range references[1:] {
-		delete(out, r) // the other one may begin later
+	if p.astray {
+		for _, f := range announced {
+			delete(out, f)
+		}
+		delete(out, "id")
 	}
 	if !p.known.truth.tcp { // offsets of datagrams count only those captured
 		delete(out, "spans")
@@ -160,9 +180,6 @@ func (p *pair) identity(a record, of int) string {
 		spans = append(spans, fmt.Sprint(s.dir, s.off-int64(of)*shift, s.n))
 	}
 	out["spans"] = spans
-	if _, ok := out["control"]; !ok && a.text("control") != "" {
-		delete(out, "id")
-	}
 	return out.line()
 }
 
@@ -196,6 +213,51 @@ func (p *pair) touches(a record) bool {
 			if s.off < l.end && l.off < s.off+s.n {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// doubtful reports whether a hole, or a head of unknown length, ends where a message begins: it touches
+// the message, as nothing shows that it does not begin within. The parts of a mail name it by its hash
+// ("parent"), so that what touches the mail touches them.
+func (p *pair) doubtful(a record) bool {
+	for _, s := range spansOf(a) {
+		side := p.base.conv.Side(s.dir)
+		if k := &p.known.side[side]; s.off == k.shift && len(k.have) > 0 && !k.isn {
+			return true
+		}
+		for _, l := range p.known.lost(side) {
+			if l.end == s.off || a.text("type") == "ftp" && l.off == s.off+s.n { // behind USER: there may be another USER in it
+				return true
+			}
+		}
+	}
+	for _, m := range p.base.artifacts {
+		if h := m.text("sha256"); m.text("type") == "mail" && h != "" && h == a.text("parent") && (p.touches(m) || p.doubtful(m)) {
+			return true
+		}
+	}
+	return false
+}
+
+// gapped reports whether the damaged output has an artifact as the one given, or nothing of it, but
+// called gapped: all that it says of its contents is the same.
+func (p *pair) gapped(a record) bool {
+	for _, o := range p.other.artifacts {
+		if o.text("quality") == "complete" || o.text("type") != a.text("type") {
+			continue
+		}
+		same := true
+		for k, v := range a {
+			switch k {
+			case "id", "conversation", "control", "spans", "quality", "time", "parent", "error":
+			default:
+				same = same && fmt.Sprint(v) == fmt.Sprint(o[k])
+			}
+		}
+		if same {
+			return true
 		}
 	}
 	return false
@@ -251,8 +313,10 @@ func (d *damage) inverse() error {
 // content is what a complete artifact says: everything but where it was found.
 func (p *pair) content(a record) string {
 	out := a.without("id", "conversation", "time")
-	for _, r := range references {
-		delete(out, r)
+	for _, f := range announced {
+		if p.astray || f == "control" {
+			delete(out, f)
+		}
 	}
 	var spans []any
 	for _, s := range spansOf(a) {

@@ -94,6 +94,11 @@ func truths(fs []frame) []*truth {
 	return all
 }
 
+// announced reports whether another conversation says what this one is: FTP's data.
+func (t *truth) announced() bool {
+	return t.ends.a.Port() >= 51000 && t.ends.a.Port() < 52000 || t.ends.b.Port() >= 51000 && t.ends.b.Port() < 52000
+}
+
 func (e ends) side(h *header) ntpac.Side {
 	if h.src == e.a {
 		return ntpac.A
