@@ -38,6 +38,7 @@ staticcheck:
 
 # The race detector is the one thing that needs cgo; nothing that is shipped does.
 race:
+	@scripts/need gcc gcc
 	CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
 
 # Ten seconds for every fuzz target: their seeds are in the tests already, this looks for new crashes.

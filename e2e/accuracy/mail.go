@@ -9,8 +9,8 @@ import (
 )
 
 // carriers are the protocols over which mail is counted apart, with a group of the ground truth that
-// tells streams of it.
-var carriers = []struct{ protocol, group string }{{"smtp", "smtp_response"}, {"pop3", "pop_response"}, {"imap", "imap_response"}}
+// tells streams of it. Of some streams only the client's side was captured.
+var carriers = []struct{ protocol, group string }{{"smtp", "smtp_response"}, {"smtp", "smtp_request"}, {"pop3", "pop_response"}, {"imap", "imap_response"}}
 
 // carrier is the protocol of a record's stream: other where tshark saw mail in anything else.
 func (e *expected) carrier(record map[string]values) string {

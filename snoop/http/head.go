@@ -221,7 +221,7 @@ func cutLine(b []byte, dir ntpac.Dir) (ok bool) {
 		return ok
 	}
 	m := knownRequest(chomp(b))
-	return m > 0 && (b[m+1] == '/' || b[m+1] == '*' || hasPrefixFold(string(b[m+1:min(len(b), m+5)]), "http"))
+	return m > 0 && len(b) > m+1 && (b[m+1] == '/' || b[m+1] == '*' || hasPrefixFold(string(b[m+1:min(len(b), m+5)]), "http"))
 }
 
 // malformed reports whether a line begins at the cursor that was meant for a request line, or is one
@@ -309,7 +309,13 @@ func readSimple(s *ntpac.Stream, m *message) bool {
 	b, i := line(s)
 	line := chomp(b[:i])
 	k := knownRequest(line)
-	if k == 0 || line[k+1] != '/' || bytes.IndexByte(line[k+1:], ' ') >= 0 || fieldName(b[i+1:]) > 0 {
+	if k == 0 || fieldName(b[i+1:]) > 0 {
+		return false
+	}
+	switch target := bytes.TrimLeft(line[k:], " "); {
+	case len(target) == 0:
+		m.fail("no request target")
+	case target[0] != '/' || bytes.IndexByte(target, ' ') >= 0:
 		return false
 	}
 	m.startLine(latin1(line), ntpac.Up)
@@ -329,6 +335,10 @@ func (m *message) startLine(line string, dir ntpac.Dir) {
 	}
 	if a, b, ok := requestLine(line); ok {
 		m.method, m.target, m.version = line[:a], line[a+1:b], strings.TrimRight(line[b+1:], " ")
+		if i := strings.IndexByte(m.target, ' '); i >= 0 && m.method == "CONNECT" {
+			m.target = m.target[:i] // an authority has no spaces
+			m.fail("text behind the authority")
+		}
 		return
 	}
 	m.method, m.target, _ = strings.Cut(line, " ")

@@ -252,21 +252,25 @@ func (r *reader) astray(s *ntpac.Stream) (*message, bool) {
 		return nil, false
 	}
 	m := r.message(s)
-	if s.Dir == ntpac.Down && s.Off() == 0 && len(r.pending) > 0 && !r.loose() {
+	if s.Dir == ntpac.Down && s.Off() == 0 && len(r.pending) > 0 && r.pending[0].line && !r.loose() {
 		if r.pending[0].version != "HTTP/0.9" {
 			m.fail("no status line")
+			m.quality = ntpac.Guessed // that it is an answer at all
 		}
 		m.headEnd = m.start
 		m.line, m.version = true, "HTTP/0.9"
 		return m, true
 	}
 	seek(s, false)
-	m.end = s.Off()
+	m.headEnd, m.end = s.Off(), s.Off()
 	m.fail(fmt.Sprintf("%d bytes that belong to no message", m.end-m.start))
 	m.quality = ntpac.Guessed
-	if s.Dir == ntpac.Up {
+	switch {
+	case s.Dir == ntpac.Up && m.start == 0 && s.EOF() && !r.loose():
+		return m, false // all that the client said: what comes back answers it
+	case s.Dir == ntpac.Up:
 		r.exchange(m, nil, ntpac.Complete)
-	} else {
+	default:
 		r.exchange(nil, m, ntpac.Complete)
 	}
 	return nil, false

@@ -51,13 +51,13 @@ func requestLine[T string | []byte](line T) (m, t int, ok bool) {
 	return m, t, true
 }
 
-// methods are those that servers know (the IANA registry, and what Exchange and UPnP add). They are
+// methods are those that servers know (the IANA registry, and what Exchange, Configuration Manager and UPnP add). They are
 // looked for where a request may begin within a line.
 var methods = [...]string{"GET", "POST", "HEAD", "PUT", "OPTIONS", "CONNECT", "DELETE", "PATCH", "TRACE", "PROPFIND", "PROPPATCH",
 	"MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH", "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "POLL",
 	"BPROPFIND", "BPROPPATCH", "BCOPY", "BMOVE", "BDELETE", "ACL", "BIND", "UNBIND", "REBIND", "CHECKIN", "CHECKOUT",
 	"UNCHECKOUT", "MERGE", "MKACTIVITY", "MKCALENDAR", "MKWORKSPACE", "ORDERPATCH", "UPDATE", "LABEL", "LINK", "UNLINK",
-	"VERSION-CONTROL", "BASELINE-CONTROL", "RPC_IN_DATA", "RPC_OUT_DATA", "PURGE", "SOURCE", "QUERY"}
+	"VERSION-CONTROL", "BASELINE-CONTROL", "RPC_IN_DATA", "RPC_OUT_DATA", "CCM_POST", "BITS_POST", "PURGE", "SOURCE", "QUERY"}
 
 // findRequest gives the index in a line at which a request line begins, -1 for none: behind the end
 // of a body that has no line end, a method that is known tells where. start says that the line begins
@@ -121,13 +121,13 @@ func version[T string | []byte](v T) bool {
 }
 
 // knownRequest measures the method of a line that begins as a request does, however it goes on: a
-// known method, a space, and printable text. 0 for none.
+// known method, alone or before a space and printable text. 0 for none.
 func knownRequest[T string | []byte](line T) int {
 	m := 0
 	for m < len(line) && m <= maxMethod && tokens[line[m]] {
 		m++
 	}
-	if m+1 >= len(line) || line[m] != ' ' || !slices.Contains(methods[:], string(line[:m])) {
+	if m < len(line) && line[m] != ' ' || !slices.Contains(methods[:], string(line[:m])) {
 		return 0
 	}
 	for _, c := range []byte(line[m:]) {
@@ -144,13 +144,15 @@ func knownRequest[T string | []byte](line T) int {
 }
 
 // statusLine reads a status line without its end (RFC 9112 section 4): the version is line[:v], the
-// reason line[reason:]. SHOUTcast servers say ICY for the version.
+// reason line[reason:]. SHOUTcast servers say ICY for the version, and BearShare leaves its number out.
 func statusLine[T string | []byte](line T) (v, status, reason int, ok bool) {
 	switch {
 	case len(line) >= 12 && version(line[:8]):
 		v = 8
 	case len(line) >= 7 && string(line[:3]) == "ICY":
 		v = 3
+	case len(line) >= 8 && string(line[:5]) == "HTTP ":
+		v = 4
 	default:
 		return 0, 0, 0, false
 	}

@@ -83,7 +83,7 @@ func lookAtLine(b []byte) look {
 	if _, _, _, ok := statusLine(line); ok {
 		return response
 	}
-	if m := knownRequest(line); m > 0 && line[m+1] == '/' {
+	if m := knownRequest(line); m > 0 && (len(line) <= m+1 || line[m+1] == '/') {
 		return simple // HTTP/0.9, or what a scanner sends
 	}
 	return foreign
