@@ -12,11 +12,14 @@ import (
 
 // The laws of this file say what may change when frames are missing, and how.
 
+var lossShares = []float64{0.001, 0.01, 0.1, 0.3, 0.6}
+
 // dropped: frames are not captured. The argument of an operation says nothing.
 var dropped = law{
-	name: "what is missing is missing, and nothing else",
+	name:  "what is missing is missing, and nothing else",
+	whole: true,
 	plan: func(r *rand.Rand, fs []frame) []op {
-		return share(r, fs, []float64{0.001, 0.01, 0.1}[r.IntN(3)], func() int64 { return 0 })
+		return share(r, fs, lossShares[r.IntN(len(lossShares))], func() int64 { return 0 })
 	},
 	runs: func(h *history) (input, input) {
 		at := h.at()

@@ -39,6 +39,7 @@ type law struct {
 	plan  func(r *rand.Rand, fs []frame) []op
 	runs  func(h *history) (base, other input)
 	check func(h *history, base, other *output) error
+	whole bool // it speaks of undamaged captures: shrinking takes only whole talks away
 }
 
 // breaks gives the reason for which a history breaks the law; nil when it holds. base, where it is
@@ -95,6 +96,9 @@ func (l *law) shrink(dir string, h *history, why error) (*history, error) {
 	for was := -1; was != len(h.frames)+len(h.ops) && left > 0; {
 		was = len(h.frames) + len(h.ops)
 		fewer(len(h.ops), func(lo, hi int) bool { return try(&history{h.frames, slices.Delete(slices.Clone(h.ops), lo, hi)}) })
+		if l.whole {
+			break
+		}
 		fewer(len(h.frames), func(lo, hi int) bool { return try(&history{slices.Delete(slices.Clone(h.frames), lo, hi), h.ops}) })
 	}
 	return h, why

@@ -4,6 +4,8 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,10 +14,11 @@ import (
 
 var (
 	seed   = flag.Uint64("seed", 0, "the seed of the first random history")
+	only   = flag.String("law", "", "only laws whose names have this in them")
 	rounds = flag.Int("rounds", 0, "how many random histories; 0 is as many as a short test allows")
 )
 
-var same1 = []*law{&duplicated, &tapped, &shuffled, &delayed, &split, &contained, &placed, &shifted, &readdressed, &wrapped, &littered}
+var laws = []*law{&duplicated, &tapped, &shuffled, &delayed, &split, &contained, &placed, &shifted, &readdressed, &wrapped, &littered, &dropped}
 
 func parseTime(s string) (ntpac.Time, bool) {
 	at, err := time.Parse(time.RFC3339Nano, s)
@@ -56,6 +59,7 @@ func TestHistories(t *testing.T) {
 	}
 	dir := workDir(t)
 	begun := time.Now()
+	list := slices.DeleteFunc(slices.Clone(laws), func(l *law) bool { return !strings.Contains(l.name, *only) })
 	for i := range n {
 		s := *seed + uint64(i)
 		r := rand.New(rand.NewPCG(s, 0))
@@ -64,7 +68,7 @@ func TestHistories(t *testing.T) {
 			names = append(names, small[r.IntN(len(small))])
 		}
 		fs := build(r, names...)
-		l := same1[r.IntN(len(same1))]
+		l := list[r.IntN(len(list))]
 		h := &history{fs, l.plan(r, fs)}
 		l.hold(t, dir, h, nil, fmt.Sprintf("seed %d, talks %v", s, names))
 	}
