@@ -236,8 +236,39 @@ func (p *pair) doubtful(a record) bool {
 			}
 		}
 	}
+	if p.pairedByOrder(a) || p.openEnd(a) {
+		return true
+	}
 	for _, m := range p.base.artifacts {
 		if h := m.text("sha256"); m.text("type") == "mail" && h != "" && h == a.text("parent") && (p.touches(m) || p.doubtful(m)) {
+			return true
+		}
+	}
+	return false
+}
+
+// pairedByOrder reports whether an artifact joins what both sides said, while both lack something: which
+// answer belongs to which request is then known by their order only ("guessed = a heuristic chose").
+func (p *pair) pairedByOrder(a record) bool {
+	var said, lacks [2]bool
+	for _, s := range spansOf(a) {
+		side := p.base.conv.Side(s.dir)
+		said[side] = true
+	}
+	for side := range p.known.side {
+		k := &p.known.side[side]
+		lacks[side] = len(p.known.lost(ntpac.Side(side))) > 0 || !k.isn
+	}
+	return (said[0] || said[1]) && lacks[0] && lacks[1]
+}
+
+// openEnd reports whether an artifact goes to the end of a stream whose end is not known any more.
+func (p *pair) openEnd(a record) bool {
+	if p.base.record.text("close") == p.other.record.text("close") {
+		return false
+	}
+	for _, s := range spansOf(a) {
+		if s.off+s.n == p.base.conv.In(s.dir).End {
 			return true
 		}
 	}

@@ -135,12 +135,12 @@ func (h *history) String() string {
 			break
 		}
 		f := &h.frames[i]
-		fmt.Fprintf(&b, "  %4d talk %d %s %s", f.id, f.talk, f.TS.Std().Format("15:04:05.000000000"), describe(f))
-		for _, a := range at[f.id] {
-			fmt.Fprintf(&b, "   <- op %d", a)
+		mark := ""
+		if a, ok := at[f.id]; ok {
+			mark = fmt.Sprint(a)
 		}
 		delete(at, f.id)
-		b.WriteByte('\n')
+		fmt.Fprintf(&b, "  %-4s %4d talk %d %s %s\n", mark, f.id, f.talk, f.TS.Std().Format("15:04:05.000000000"), describe(f))
 	}
 	for id, args := range at {
 		fmt.Fprintf(&b, "  operation on %d: %v\n", id, args)

@@ -205,12 +205,14 @@ type known struct {
 }
 
 type knownSide struct {
-	frames int
-	have   []span // of the true stream
-	shift  int64  // where offset 0 is in the true stream
-	isn    bool
-	end    []int64 // in the true stream: where its end is believed; one of these
-	data   []byte  // of datagrams
+	frames  int
+	have    []span  // of the true stream
+	acked   int64   // by what was captured until now
+	instead []piece // bytes that were captured in place of the true ones
+	shift   int64   // where offset 0 is in the true stream
+	isn     bool
+	end     []int64 // in the true stream: where its end is believed; one of these
+	data    []byte  // of datagrams
 }
 
 // knows says what is known when only the frames that kept chooses are there; nil when there are none.
@@ -260,9 +262,22 @@ func (k *known) segment(g *seg) {
 			k.side[g.side.Other()].isn = true // it acknowledges the other side's
 		}
 	}
-	if g.n > 0 && !g.probe {
-		s.have = join(s.have, span{g.off, g.off + g.n})
+	if g.h.has(pcaptest.ACK) {
+		o := &k.side[g.side.Other()]
+		o.acked = max(o.acked, int64(int32(g.h.ack-k.truth.isn[g.side.Other()])))
 	}
+	if g.n == 0 {
+		return
+	}
+	if g.probe {
+		// Where neither the byte before nor an acknowledgement of it was captured, nothing tells a keep-alive's
+		// byte from one of the stream: it is what was captured there.
+		if len(within(s.have, g.off, g.off+1)) == 0 || s.acked > g.off {
+			return
+		}
+		s.instead = append(s.instead, piece{g.off, []byte{0}})
+	}
+	s.have = join(s.have, span{g.off, g.off + g.n})
 }
 
 // close finds the head and the end of a side.
@@ -281,16 +296,13 @@ func (k *known) close(side ntpac.Side) {
 	if s.end = []int64{top}; s.frames == 0 {
 		return // "A direction without any packet has no gaps"
 	}
-	fin, finSent, acked := int64(-1), int64(-1), int64(-1)
+	fin, finSent, acked := int64(-1), int64(-1), s.acked
 	for i := range k.truth.segs {
 		g := &k.truth.segs[i]
 		if g.side == side && g.h.has(pcaptest.FIN|pcaptest.RST) {
 			if finSent = g.off + g.n; k.kept(g.id) {
 				fin = finSent
 			}
-		}
-		if g.side != side && g.h.has(pcaptest.ACK) && !g.h.has(pcaptest.RST) && k.kept(g.id) {
-			acked = max(acked, int64(int32(g.h.ack-k.truth.isn[side])))
 		}
 	}
 	switch { // "A tail is missing only where an ACK, FIN or RST proves it"
@@ -328,7 +340,11 @@ func (k *known) check(f *found) error {
 			}
 			continue
 		}
-		if err := same(f.stream[s], k.truth.bytes[s], side.shift); err != nil {
+		want := bytes.Clone(k.truth.bytes[s])
+		for _, p := range side.instead {
+			copy(want[p.off:], p.data)
+		}
+		if err := same(f.stream[s], want, side.shift); err != nil {
 			return fmt.Errorf("side %v: %w", ntpac.Side(s), err)
 		}
 		if half.Bytes != total(side.have) {
@@ -338,17 +354,17 @@ func (k *known) check(f *found) error {
 		for _, g := range half.Gaps {
 			got = join(got, span{g.Off, g.Off + g.Len})
 		}
-		var want []span
+		var gaps []span
 		right := len(side.end) == 0 && len(got) == 0
 		for _, end := range side.end {
-			want = nil
+			gaps = nil
 			for _, w := range within(side.have, side.shift, end) {
-				want = append(want, span{w.off - side.shift, w.end - side.shift})
+				gaps = append(gaps, span{w.off - side.shift, w.end - side.shift})
 			}
-			right = right || slices.Equal(want, got)
+			right = right || slices.Equal(gaps, got)
 		}
 		if !right {
-			return fmt.Errorf("side %v: gaps %v, want %v", ntpac.Side(s), half.Gaps, want)
+			return fmt.Errorf("side %v: gaps %v, want %v", ntpac.Side(s), half.Gaps, gaps)
 		}
 	}
 	return nil
