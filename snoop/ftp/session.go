@@ -56,6 +56,7 @@ type turn struct {
 func (s *session) run() error {
 	s.replies.Init(s.d)
 	s.replies.Orphan = s.orphan
+	s.doubt = !s.up.HeadKnown() // USER may have been said before
 	s.greeting()
 	torn := false
 	for !s.up.EOF() && s.ctx.Err() == nil {
