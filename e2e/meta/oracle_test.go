@@ -17,6 +17,7 @@ type truth struct {
 	ends  ends
 	talk  int
 	tcp   bool
+	again bool       // there was another one between the same ports before
 	segs  []seg      // TCP segments in order of time
 	grams []datagram // and of anything else, datagrams
 	isn   [2]uint32  // sequence number of offset 0 of each side
@@ -75,7 +76,7 @@ func truths(fs []frame) []*truth {
 		t := open[k]
 		syn := h.proto == ntpac.TCP && h.has(pcaptest.SYN) && !h.has(pcaptest.ACK)
 		if t == nil || syn && t.isn[k.side(&h)] != h.seq+1 || h.proto != ntpac.TCP && f.TS-last[t] > 600*ntpac.Second {
-			t = &truth{ends: k, talk: f.talk, tcp: h.proto == ntpac.TCP}
+			t = &truth{ends: k, talk: f.talk, tcp: h.proto == ntpac.TCP, again: t != nil}
 			open[k], all = t, append(all, t)
 		}
 		last[t] = f.TS
@@ -199,12 +200,14 @@ type known struct {
 	first  ntpac.Time
 	whole  bool // the first frame is among them: the id is that of the whole one
 	frames int
-	begun  bool // a handshake packet is among them
+	begun  bool       // a handshake packet is among them
+	said   ntpac.Time // the first payload
 	side   [2]knownSide
 	kept   func(id int) bool
 }
 
 type knownSide struct {
+	unended bool // no FIN or RST of it is there
 	frames  int
 	have    []span  // of the true stream
 	acked   int64   // by what was captured until now
@@ -256,6 +259,9 @@ func (t *truth) knows(kept func(id int) bool) *known {
 func (k *known) segment(g *seg) {
 	s := &k.side[g.side]
 	s.frames++
+	if g.n > 0 && k.said == 0 {
+		k.said = g.ts
+	}
 	if g.h.has(pcaptest.SYN) {
 		s.isn, k.begun = true, true
 		if g.h.has(pcaptest.ACK) {
@@ -296,12 +302,13 @@ func (k *known) close(side ntpac.Side) {
 	if s.end = []int64{top}; s.frames == 0 {
 		return // "A direction without any packet has no gaps"
 	}
+	s.unended = true
 	fin, finSent, acked := int64(-1), int64(-1), s.acked
 	for i := range k.truth.segs {
 		g := &k.truth.segs[i]
 		if g.side == side && g.h.has(pcaptest.FIN|pcaptest.RST) {
 			if finSent = g.off + g.n; k.kept(g.id) {
-				fin = finSent
+				fin, s.unended = finSent, false
 			}
 		}
 	}
