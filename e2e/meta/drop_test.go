@@ -35,6 +35,62 @@ var dropped = law{
 	},
 }
 
+// cutShort: the file ends at any byte; the argument of operation -1 says at which millionth, that of -2 which
+// format it has. What was whole before is as if nothing came after.
+var cutShort = law{
+	name:  "a cut file gives what it holds",
+	whole: true,
+	plan: func(r *rand.Rand, fs []frame) []op {
+		return []op{{-1, r.Int64N(1e6)}, {-2, r.Int64N(int64(len(cuttable)))}}
+	},
+	runs: func(h *history) (input, input) {
+		f, at, _ := h.cut()
+		return one(h.frames), input{files: []file{{frames: h.frames, format: f, cut: at}}}
+	},
+	check: func(h *history, base, other *output) error {
+		f, at, n := h.cut()
+		last := map[int]bool{}
+		for i := range h.frames[:n] {
+			last[h.frames[i].id] = true
+		}
+		if want := int64(len(f.encode(h.frames[:n]))) != at; other.sum.Damaged() != want {
+			return fmt.Errorf("damaged: %t, want %t (%d frames are whole)", other.sum.Damaged(), want, n)
+		}
+		// How the clock stands at the end tells "idle" from "end".
+		ended := func(o *output) *output {
+			out := &output{sum: o.sum}
+			for _, f := range o.convs {
+				if c := f.record.text("close"); c == "idle" || c == "end" {
+					f.record = f.record.without("close")
+				}
+				out.convs = append(out.convs, f)
+			}
+			return out
+		}
+		d, err := compare(h.frames, func(id int) bool { return last[id] }, ended(base), ended(other))
+		if err != nil {
+			return err
+		}
+		return errors.Join(d.untouched(), d.inverse())
+	},
+}
+
+// cuttable are the formats that can be read as far as they go.
+var cuttable = []format{{}, {big: true}, {ng: true}}
+
+// cut gives the format, where the file ends, and how many frames are whole before that.
+func (h *history) cut() (f format, at int64, whole int) {
+	ops := h.at()
+	f = cuttable[ops[-2].arg]
+	head := int64(len(f.encode(nil)))
+	size := int64(len(f.encode(h.frames)))
+	at = head + (size-head)*ops[-1].arg/1e6
+	for whole < len(h.frames) && int64(len(f.encode(h.frames[:whole+1]))) <= at {
+		whole++
+	}
+	return f, at, whole
+}
+
 // damage is a capture whole and with frames missing, and what was made of both.
 type damage struct {
 	base, other *output

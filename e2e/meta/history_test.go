@@ -3,7 +3,6 @@ package meta
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -167,15 +166,4 @@ func describe(f *frame) string {
 		s += fmt.Sprintf(" seq=%d ack=%d", h.seq, h.ack)
 	}
 	return s + fmt.Sprintf(" len=%d %.30q", len(data), data)
-}
-
-// workDir is a folder for captures; one on a memory file system, where there is one, as each history
-// writes some.
-func workDir(t *testing.T) string {
-	t.Helper()
-	if dir, err := os.MkdirTemp("/dev/shm", "ntpac-meta"); err == nil {
-		t.Cleanup(func() { os.RemoveAll(dir) })
-		return dir
-	}
-	return t.TempDir()
 }

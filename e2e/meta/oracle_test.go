@@ -127,6 +127,11 @@ func (t *truth) finish(fs []frame) {
 	for i := range fs {
 		byID[fs[i].id] = &fs[i]
 	}
+	for i := range t.segs { // where no handshake tells the beginning, the lowest payload is
+		if g := &t.segs[i]; !t.began[g.side] && g.n > 0 && int32(g.h.seq-t.isn[g.side]) < 0 {
+			t.isn[g.side] = g.h.seq
+		}
+	}
 	var high [2]int64
 	for i := range t.segs {
 		g := &t.segs[i]
@@ -136,7 +141,7 @@ func (t *truth) finish(fs []frame) {
 		}
 		g.probe = g.n == 1 && g.off == high[g.side]-1 && !g.h.has(pcaptest.PSH)
 		high[g.side] = max(high[g.side], g.off+g.n)
-		if g.n == 0 || g.probe {
+		if g.n == 0 || g.probe || g.off < 0 {
 			continue
 		}
 		b := &t.bytes[g.side]
