@@ -29,6 +29,7 @@ type setup struct {
 	checksums reassembly.Checksums
 	reference bool
 	embedded  bool
+	piped     bool // the one file comes over standard input
 }
 
 // input is a capture as the pipeline gets it: one or more files of one merge group.
@@ -136,6 +137,14 @@ func run(dir string, in input) (*output, error) {
 	}
 	o := node.Options{Case: "meta", Workers: max(in.setup.workers, 1), Window: in.setup.window, Checksums: in.setup.checksums,
 		Reference: in.setup.reference, Snoopers: all.Snoopers(), MaxMemory: 64 << 20, Now: func() time.Time { return time.Unix(1, 0) }}
+	if in.setup.piped {
+		f, err := os.Open(names[0])
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		names[0], o.Stdin = "-", f
+	}
 	ctx := context.Background()
 	sum, err := node.Run(ctx, ctx, st, names, o, &node.Progress{})
 	if err != nil {

@@ -228,6 +228,35 @@ func parts(h *history) []file {
 	return fs
 }
 
+// skewed: the clock of the uplink's tap is off by the argument, at most 200 ms. What was said stays the same;
+// times and ids are others, and so is everything that tells who spoke when: PDUs, which a change of direction
+// ends, who was first, and how the conversation ended, as closed ones wait for stragglers by the clock.
+var skewed = law{
+	name: "skewed clocks of the two directions do not matter",
+	plan: func(r *rand.Rand, fs []frame) []op { return []op{{-1, r.Int64N(int64(400*ms)) - int64(200*ms)}} },
+	runs: func(h *history) (input, input) {
+		fs := parts(&history{h.frames, []op{{-1, byDirection}}})
+		for i := range fs[1].frames {
+			fs[1].frames[i].TS += ntpac.Time(h.at()[-1].arg)
+		}
+		return one(h.frames), input{files: fs}
+	},
+	check: func(_ *history, base, other *output) error {
+		v := view{
+			conv: func(f *found) record {
+				return record{"ends": f.ends().String(), "app": f.conv.App, "client": f.conv.ClientEnd().String(), "bytes": fmt.Sprint(f.conv.Half[0].Bytes, f.conv.Half[1].Bytes),
+					"sums": fmt.Sprint(f.conv.Half[0].SHA256, f.conv.Half[1].SHA256), "missing": fmt.Sprint(f.conv.Half[0].Missing, f.conv.Half[1].Missing)}
+			},
+			art: func(f *found, a record) record {
+				r := a.without("id", "conversation", "control", "time")
+				r["ends"] = f.ends().String()
+				return r
+			},
+		}
+		return equal(base, other, v)
+	},
+}
+
 // contained: the container of the frames, its compression and its byte order do not matter.
 var contained = law{
 	name: "the format of the file does not matter",
