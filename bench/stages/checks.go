@@ -23,43 +23,23 @@ func (c *check) ok() bool {
 	return c.value >= c.gate || c.note != ""
 }
 
-// Names of the rows that only checks show.
-const (
-	twoName  = "whole run, 2 workers"
-	openName = "open conversations, whole run without snoopers"
-)
+// openName is a row that only checks show.
+const openName = "open conversations, whole run without snoopers"
 
 // extra are measured beside the table: their bytes are not those of the budget.
 func extra(o *options) []Stage {
-	return []Stage{
-		{Name: twoName, Run: o.wholeRun(2, "--payload", "copy"), Child: true},
-		{Name: openName, Run: o.manyOpen(), Child: true},
-	}
+	return []Stage{{Name: openName, Run: o.manyOpen(), Child: true}}
 }
 
 // measureExtra measures what stands below the table, and judges it.
 func (t *table) measureExtra(ctx context.Context, o *options) error {
-	load, one := loadAverage(), *o
-	one.n = 1
-	for _, s := range extra(o) {
-		if s.Run == nil {
-			continue
-		}
-		if s.Name == twoName {
-			c, err := inChild(ctx, o, s.Name)
-			if err != nil {
-				return err
-			}
-			t.twoWorkers(c, load)
-			continue
-		}
-		c, err := inChild(ctx, &one, s.Name)
-		if err != nil {
-			return err
-		}
-		t.checks = append(t.checks, check{name: fmt.Sprintf("%d %s, peak memory", o.flows, s.Name), value: float64(c.Peak) / 1e6, gate: 1000, unit: "MB", atMost: true})
+	if err := t.measureTwo(o); err != nil {
+		return err
 	}
-	t.judge("reassemble with extents", gopacket, 4)
+	if err := t.measureOpen(ctx, o); err != nil {
+		return err
+	}
+	t.judge(reassembleName, gopacket, 2) // that of 4 is for many open conversations: docs/adr/0006
 	t.judge(wholeName, tshark, 7)
 	for i := range t.rows {
 		if r := &t.rows[i]; r.gate != 0 && !r.child && !r.absent && r.perPacket >= 0 {
@@ -77,25 +57,6 @@ func (t *table) judge(name, peer string, gate float64) {
 				t.checks = append(t.checks, check{name: name + ", over " + peer, value: x, gate: gate, unit: "times"})
 			}
 		}
-	}
-}
-
-// twoWorkers compares wall-clock times, the only place where they are looked at. On a machine that has
-// other work than this they mean nothing, so there the gate is not held.
-func (t *table) twoWorkers(two cost, load float64) {
-	for i := range t.rows {
-		r := &t.rows[i]
-		if r.name != wholeName || r.absent {
-			continue
-		}
-		c := check{name: twoName + ", over one by the clock", value: float64(r.cost.Wall) / float64(max(two.Wall, 1)), gate: 1.7, unit: "times"}
-		switch {
-		case load < 0:
-			c.note = "load of the machine unknown: means nothing if it had other work"
-		case load > 1.2: // what was measured just before is one
-			c.note = fmt.Sprintf("load average %.1f: means nothing, the machine had other work", load)
-		}
-		t.checks = append(t.checks, c)
 	}
 }
 

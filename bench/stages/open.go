@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -23,18 +25,67 @@ func (o *options) manyOpen() func(*pass) (int64, error) {
 	if o.ntpac == "" {
 		return nil
 	}
-	return func(*pass) (int64, error) {
+	return func(p *pass) (int64, error) {
 		dir, err := os.MkdirTemp(o.tmp, "ntpac-open-")
 		if err != nil {
 			return 0, err
 		}
 		defer os.RemoveAll(dir)
-		file := filepath.Join(dir, "open.pcap")
-		if err := writeOpen(file, o.flows); err != nil {
-			return 0, err
-		}
-		return 0, o.product(1, dir, file, "--snoop", "none")
+		return 0, o.product(1, dir, p.file, "--snoop", "none")
 	}
+}
+
+// openCapture gives the capture of many open conversations, made where it is not there yet.
+func (o *options) openCapture() (string, error) {
+	file := filepath.Join(o.out, fmt.Sprintf("open-%d.pcap", o.flows))
+	if _, err := os.Stat(file); err == nil {
+		return file, nil
+	}
+	if err := os.MkdirAll(o.out, 0o755); err != nil {
+		return "", err
+	}
+	part := file + ".part"
+	if err := writeOpen(part, o.flows); err != nil {
+		return "", err
+	}
+	return file, os.Rename(part, file)
+}
+
+// measureOpen measures how much memory the open conversations take, and how fast they are reassembled
+// beside the peer.
+func (t *table) measureOpen(ctx context.Context, o *options) error {
+	open := *o
+	open.n = 1
+	var err error
+	if open.capture, err = o.openCapture(); err != nil {
+		return err
+	}
+	if o.ntpac != "" {
+		c, err := inChild(ctx, &open, openName)
+		if err != nil {
+			return err
+		}
+		t.checks = append(t.checks, check{name: fmt.Sprintf("%d %s, peak memory", o.flows, openName), value: float64(c.Peak) / 1e6, gate: 1000, unit: "MB", atMost: true})
+	}
+	if !o.peers {
+		return nil
+	}
+	ours, err := inChild(ctx, &open, reassembleName)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(o.tmp, "ntpac-peers-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	theirs, err := peers[0].run(ctx, &open, dir, 1)
+	if err != nil {
+		return err
+	}
+	t.checks = append(t.checks, check{name: fmt.Sprintf("%s, over %s, %d open conversations", reassembleName, gopacket, o.flows),
+		value: float64(theirs.CPU) / float64(ours.CPU), gate: 4, unit: "times"})
+	return nil
 }
 
 // writeOpen writes a SYN and a few bytes of each conversation.

@@ -44,17 +44,18 @@ func stages(o *options) []Stage {
 		{"+ parse L2-L4", 0.6, 1.1, parse, false, 0},
 		{"+ balance into local batches", 0.4, 0.55, balance, false, 0},
 		{"balance + TCP link, both ends counted", 0.15, 0.25, linked, false, 0},
-		{"reassemble with extents", 0.28, 0.36, reassemble, false, 0},
+		{reassembleName, 0.28, 0.36, reassemble, false, 0},
 		{"+ payload into the embedded store, without SHA-256", 0.06, 0.12, o.stored, false, -1},
 		{wholeName, 0.025, 0.05, o.wholeRun(1, "--payload", "copy"), true, -1},
 		{referenceName, 0.03, 0.05, o.wholeRun(1, "--payload", "reference"), true, -1},
 	}
 }
 
-// The rows of the product: as most will use it, and with the payload left in the capture.
+// The rows that others are held to; of the product: as most will use it, and with the payload left in the capture.
 const (
-	wholeName     = "whole run, payload copied"
-	referenceName = "whole run, payload by reference"
+	reassembleName = "reassemble with extents"
+	wholeName      = "whole run, payload copied"
+	referenceName  = "whole run, payload by reference"
 )
 
 // each reads a capture and gives its batches to f; all are one recycled batch.

@@ -46,7 +46,7 @@ func TestRun(t *testing.T) {
 	t.Setenv(workerEnv, "1")
 	t.Setenv("GORACE", "atexit_sleep_ms=0") // else each worker waits a second at its end
 	path, _ := sample(t)
-	o := &options{capture: path, n: 1, procs: 1, flows: 2000, tmp: t.TempDir()}
+	o := &options{capture: path, n: 1, procs: 1, flows: 2000, tmp: t.TempDir(), out: t.TempDir()}
 	var out bytes.Buffer
 	if err := run(context.Background(), o, &out); err != nil {
 		t.Fatal(err)

@@ -124,6 +124,10 @@ func walk(h map[string][]string, body io.Reader, depth int, out *[]Attachment) b
 		if err != nil || !bytes.Contains(raw, []byte("\n--"+params["boundary"]+"--")) {
 			return false
 		}
+		// There a boundary must end its lines as the first one does.
+		if n := bytes.Count(raw, []byte("\r\n")); n > 0 && n < bytes.Count(raw, []byte("\n")) {
+			return false
+		}
 		r := multipart.NewReader(bytes.NewReader(raw), params["boundary"])
 		for {
 			part, err := r.NextRawPart()

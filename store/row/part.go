@@ -119,15 +119,32 @@ func DecodeExpectations(b []byte, cs string, id ntpac.ConversationID) ([]ntpac.E
 	return es, d.err()
 }
 
+// appendOther names a conversation that is not id; one that is not set stands for id.
+func appendOther(b []byte, c, id ntpac.ConversationID) []byte {
+	other := c != id && c != ntpac.ConversationID{}
+	b = appendBool(b, other)
+	if other {
+		b = append(b, c[:]...)
+	}
+	return b
+}
+
+func (d *decoder) other(id ntpac.ConversationID) ntpac.ConversationID {
+	if !d.bool() {
+		return id
+	}
+	c := d.id()
+	if c == (ntpac.ConversationID{}) {
+		d.fail() // appendOther never names it: the row would not be the same when written again
+	}
+	return c
+}
+
 // AppendBlob writes a blob's recipe; a conversation that is not set is that of its generation.
 func AppendBlob(b []byte, k *ntpac.Blob, id ntpac.ConversationID) []byte {
 	b = append(b, k.SHA256[:]...)
 	b = appendUint(b, k.Size)
-	other := k.Conversation != id && k.Conversation != ntpac.ConversationID{}
-	b = appendBool(b, other)
-	if other {
-		b = append(b, k.Conversation[:]...)
-	}
+	b = appendOther(b, k.Conversation, id)
 	b = appendSpans(b, k.Spans)
 	b = appendUint(b, len(k.Codings))
 	for _, c := range k.Codings {
@@ -137,10 +154,7 @@ func AppendBlob(b []byte, k *ntpac.Blob, id ntpac.ConversationID) []byte {
 }
 
 func (d *decoder) blob(k *ntpac.Blob, id ntpac.ConversationID) {
-	k.SHA256, k.Size, k.Conversation = d.hash(), d.positive(), id
-	if d.bool() {
-		k.Conversation = d.id()
-	}
+	k.SHA256, k.Size, k.Conversation = d.hash(), d.positive(), d.other(id)
 	k.Spans = d.spans()
 	if n := d.count(1); n > 0 {
 		k.Codings = make([]string, n)
@@ -166,24 +180,18 @@ func AppendExpectation(b []byte, e *ntpac.Expectation, id ntpac.ConversationID) 
 	b = binary.AppendVarint(b, int64(e.Start-id.Start()))
 	b = binary.AppendVarint(b, int64(e.End-e.Start))
 	b = appendString(b, e.App)
-	other := e.Origin != id && e.Origin != ntpac.ConversationID{}
-	b = appendBool(b, other)
-	if other {
-		b = append(b, e.Origin[:]...)
-	}
+	b = appendOther(b, e.Origin, id)
 	return appendString(b, e.Context)
 }
 
 func (d *decoder) expectation(e *ntpac.Expectation, cs string, id ntpac.ConversationID) {
-	e.Case, e.Origin = cs, id
+	e.Case = cs
 	e.Proto = ntpac.Proto(d.u8())
 	e.From, e.To = d.endPoint(), d.endPoint()
 	e.Start = id.Start() + ntpac.Time(d.int())
 	e.End = e.Start + ntpac.Time(d.int())
 	e.App = d.string()
-	if d.bool() {
-		e.Origin = d.id()
-	}
+	e.Origin = d.other(id)
 	e.Context = d.bytes()
 }
 
