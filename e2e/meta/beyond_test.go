@@ -20,22 +20,25 @@ import (
 func TestBehaviour12NotSilentlyJoined(t *testing.T) {
 	for _, x := range []struct {
 		name  string
-		jump  int
+		jump  int // of the sequence numbers
+		ack   int // and of what is acknowledged, which ties a segment to its conversation
 		wait  ntpac.Time
 		conns int
 		why   string
 	}{
-		{"a small jump", 4000, 0, 1, ""},
-		{"a jump beyond the limit", 200_000, 0, 2, "jump"},
-		{"silence, then something else", 100, 601 * ntpac.Second, 2, "idle"},
-		{"silence, then exactly what comes next", 0, 601 * ntpac.Second, 1, ""},
+		{"a small jump", 4000, 5_000_000, 0, 1, ""},
+		{"a jump beyond the limit that nothing ties", 200_000, 5_000_000, 0, 2, "jump"},
+		{"a jump beyond the limit with the same acknowledgement", 200_000, 0, 0, 1, ""},
+		{"silence, then something else", 100, 0, 601 * ntpac.Second, 2, "idle"},
+		{"silence, then exactly what comes next", 0, 0, 601 * ntpac.Second, 1, ""},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			c := pcaptest.New()
 			k := c.TCP(pcaptest.Client, pcaptest.Server)
-			k.AckEvery = 0 // nothing ties the sides
+			k.AckEvery = 0
 			k.Send(up, []byte("one"))
 			k.Skip(up, x.jump)
+			k.Skip(down, x.ack)
 			c.Wait(x.wait)
 			k.Send(up, []byte("two"))
 			out := whole(t, x.conns, c.Frames)

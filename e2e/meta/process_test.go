@@ -39,15 +39,15 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// watched is a store that tells of every commit.
+// watched is a store that tells of every commit, and stores what is made of it.
 type watched struct {
 	ntpac.Store
-	commit func(*ntpac.Commit)
+	commit func(c ntpac.Commit) ntpac.Commit
 }
 
 func (w *watched) Commit(ctx context.Context, c *ntpac.Commit) error {
-	w.commit(c)
-	return w.Store.Commit(ctx, c)
+	other := w.commit(*c)
+	return w.Store.Commit(ctx, &other)
 }
 
 func child(what string) error {
@@ -57,9 +57,10 @@ func child(what string) error {
 		return err
 	}
 	in, ctx := bufio.NewReader(os.Stdin), context.Background()
-	w := &watched{st, func(*ntpac.Commit) {
+	w := &watched{st, func(c ntpac.Commit) ntpac.Commit {
 		fmt.Println("commit")
 		in.ReadString('\n')
+		return c
 	}}
 	if _, err := node.Run(ctx, ctx, w, []string{file}, options(1), &node.Progress{}); err != nil {
 		return err
@@ -202,7 +203,7 @@ func TestBehaviour22EndlessFlow(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		peak = max(peak, m.HeapAlloc)
 	}
-	st := &watched{memory.New(), func(c *ntpac.Commit) {
+	st := &watched{memory.New(), func(c ntpac.Commit) ntpac.Commit {
 		for i := range c.Chunks {
 			if k := &c.Chunks[i]; k.Key.Stream != ntpac.StreamHistory {
 				ahead = max(ahead, uint64(e.read.Load())-min(committed, uint64(e.read.Load())))
@@ -212,6 +213,7 @@ func TestBehaviour22EndlessFlow(t *testing.T) {
 		if len(c.Conversations) == 0 {
 			c.Chunks = nil
 		}
+		return c
 	}}
 	defer st.Close()
 	o := options(1)
