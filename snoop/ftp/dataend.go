@@ -17,11 +17,8 @@ type dataEnd struct {
 	since  ntpac.Time
 }
 
-// How long a data conversation may take to begin, and by how much clocks of two capture points differ.
-const (
-	dataWindow = 600 * ntpac.Second
-	clockSlack = ntpac.Second
-)
+// dataWindow is how long a data conversation may take to begin.
+const dataWindow = 600 * ntpac.Second
 
 // announced is what a control connection says of a data conversation: the expectation's context.
 type announced struct {
@@ -88,9 +85,9 @@ func (s *session) transfer(t *turn) {
 		end = dataEnd{known: true, client: true, at: c, since: t.at}
 	}
 	s.order++
-	e := ntpac.Expectation{Proto: s.d.Conv.Key.Proto, Start: end.since, End: end.since + dataWindow, App: "ftp-data"}
+	e := ntpac.Expectation{Proto: s.d.Conv.Key.Proto, Start: end.since - ntpac.ClockSlack, End: end.since + dataWindow, App: "ftp-data"}
 	if t.ended >= end.since && t.ended > 0 && !t.broken {
-		e.End = min(e.End, t.ended+clockSlack)
+		e.End = min(e.End, t.ended+ntpac.ClockSlack)
 	}
 	own := v.Addr()
 	e.From = netip.AddrPortFrom(c.Addr(), 0)

@@ -75,6 +75,8 @@ type reader struct {
 	whole [2]bool // the last message was followed to its end
 
 	answered int64 // where the last response ended
+	asked    bool  // over is set:
+	over     bool  // the end of the server's stream is known
 
 	orphan bool // since the last request, a response came whose request is not known
 
@@ -86,7 +88,7 @@ type reader struct {
 
 func (r *reader) begin(d *ntpac.Dialog, emit ntpac.Emitter) {
 	r.d, r.emit = d, emit
-	r.answered = 0
+	r.answered, r.asked = 0, false
 	r.pipelined, r.orphan, r.midstream = false, false, !d.Up.HeadKnown() || !d.Down.HeadKnown()
 	r.lost, r.hole, r.done, r.begun, r.whole = [2]bool{}, [2]bool{}, [2]bool{}, [2]bool{}, [2]bool{true, true}
 }
@@ -180,6 +182,7 @@ func (r *reader) open(s *ntpac.Stream) (m *message, body bool) {
 	}
 	if !s.HeadKnown() && !r.begun[s.Dir] {
 		r.begun[s.Dir] = true
+		r.hole[ntpac.Down] = r.hole[ntpac.Down] || s.Dir == ntpac.Down // answers may have come before
 		if !starts(s) {
 			r.lost[s.Dir] = true
 			return r.openTail(s)
@@ -371,8 +374,11 @@ func (r *reader) responseBody(s *ntpac.Stream, m, req *message) {
 	}
 }
 
-// closed reports whether the end of the stream is known to be the end of what was sent.
+// closed reports whether the end of the server's stream is known to be the end of what it sent.
 func (r *reader) closed() bool {
-	c := r.d.Conv.Close
-	return c == ntpac.CloseFin || c == ntpac.CloseRst
+	if !r.asked {
+		c := r.d.Conv.Close
+		r.asked, r.over = true, c == ntpac.CloseRst || c == ntpac.CloseFin && r.d.Ended(ntpac.Down)
+	}
+	return r.over
 }
