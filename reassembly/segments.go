@@ -125,6 +125,49 @@ func (p *segmentPool) link(h *half, prev, k uint32, end bool) {
 	h.nsegs++
 }
 
+// unlink takes the segment behind prev out and gives it back.
+func (p *segmentPool) unlink(h *half, prev uint32) {
+	k := p.at(prev).next
+	switch {
+	case k == prev:
+		h.segs = 0
+	case k == h.segs:
+		h.segs = prev
+		fallthrough
+	default:
+		p.at(prev).next = p.at(k).next
+	}
+	h.nsegs--
+	p.give(k)
+}
+
+// fill puts data into the segment behind prev, one of bytes that the snap length cut away from another
+// packet. What is left of it on both sides stays cut. It gives the segment with the data, and whether one
+// with the rest follows.
+func (p *segmentPool) fill(h *half, prev uint32, off int64, data []byte) (k uint32, rest bool) {
+	s := p.at(p.at(prev).next)
+	from, to, last := s.off, s.end, p.at(prev).next == h.segs
+	end := off + int64(len(data))
+	p.unlink(h, prev)
+	if h.segs == 0 {
+		prev = 0
+	}
+	for _, part := range [...]struct {
+		off, end int64
+		data     []byte
+	}{{from, off, nil}, {off, end, data}, {end, to, nil}} {
+		if part.off == part.end {
+			continue
+		}
+		x := p.take(part.off, part.end, part.data)
+		p.link(h, prev, x, last)
+		if prev = x; part.data != nil {
+			k = x
+		}
+	}
+	return k, end < to
+}
+
 // insert puts the bytes of [off, end) that no held segment has into those of h; where a held segment
 // already has a byte, clash is told both versions. It reports how many bytes were new.
 func (r *Reassembler) insert(h *half, off, end int64, data []byte, clash func(off int64, held, b []byte)) (fresh int64) {
@@ -143,12 +186,19 @@ func (r *Reassembler) insert(h *half, off, end int64, data []byte, clash func(of
 			s := p.at(p.at(prev).next)
 			if s.off <= off {
 				n := min(s.end, end) - off
-				if len(data) > 0 && len(s.data) > 0 {
-					m := min(n, int64(len(data)))
+				m := min(n, int64(len(data)))
+				switch {
+				case m == 0:
+				case len(s.data) > 0:
 					clash(off, s.data[off-s.off:off-s.off+m], data[:m])
+				default:
+					var rest bool
+					if prev, rest = p.fill(h, prev, off, data[:m]); !rest {
+						left--
+					}
+					fresh, n = fresh+m, m
 				}
-				off += n
-				data = data[min(n, int64(len(data))):]
+				off, data = off+n, data[m:]
 				continue
 			}
 			stop = min(end, s.off)
