@@ -144,6 +144,51 @@ func (p *segmentPool) before(h *half, off int64) (k uint32, last bool) {
 	return h.segs, false
 }
 
+// unlink takes the segment behind prev out and gives it back.
+func (p *segmentPool) unlink(h *half, prev uint32) {
+	k := p.at(prev).next
+	if last := p.at(h.segs); last.finger == k {
+		last.finger = 0
+	}
+	switch {
+	case k == prev:
+		h.segs = 0
+	case k == h.segs:
+		p.at(prev).finger, h.segs = p.at(k).finger, prev
+		fallthrough
+	default:
+		p.at(prev).next = p.at(k).next
+	}
+	h.nsegs--
+	p.give(k)
+}
+
+// fill puts data into the segment behind prev, one of bytes that the snap length cut away from another
+// packet. What is left of it on both sides stays cut. It gives the segment with the data.
+func (p *segmentPool) fill(h *half, prev uint32, off int64, data []byte) (k uint32) {
+	s := p.at(p.at(prev).next)
+	from, to, last := s.off, s.end, p.at(prev).next == h.segs
+	end := off + int64(len(data))
+	p.unlink(h, prev)
+	if h.segs == 0 {
+		prev = 0
+	}
+	for _, part := range [...]struct {
+		off, end int64
+		data     []byte
+	}{{from, off, nil}, {off, end, data}, {end, to, nil}} {
+		if part.off == part.end {
+			continue
+		}
+		x := p.take(part.off, part.end, part.data)
+		p.link(h, prev, x, last)
+		if prev = x; part.data != nil {
+			k = x
+		}
+	}
+	return k
+}
+
 // insert puts the bytes of [off, end) that no held segment has into those of h; where a held segment
 // already has a byte, clash is told both versions. It reports how many bytes were new.
 func (r *Reassembler) insert(h *half, off, end int64, data []byte, clash func(off int64, held, b []byte)) (fresh int64) {
@@ -159,12 +204,16 @@ func (r *Reassembler) insert(h *half, off, end int64, data []byte, clash func(of
 			s := p.at(p.at(prev).next)
 			if s.off <= off {
 				n := min(s.end, end) - off
-				if len(data) > 0 && len(s.data) > 0 {
-					m := min(n, int64(len(data)))
+				m := min(n, int64(len(data)))
+				switch {
+				case m == 0:
+				case len(s.data) > 0:
 					clash(off, s.data[off-s.off:off-s.off+m], data[:m])
+				default:
+					prev = p.fill(h, prev, off, data[:m])
+					last, fresh, n = prev == h.segs, fresh+m, m
 				}
-				off += n
-				data = data[min(n, int64(len(data))):]
+				off, data = off+n, data[m:]
 				continue
 			}
 			stop = min(end, s.off)
