@@ -83,6 +83,8 @@ type Sink interface {
 	// Conflict keeps an alternative to bytes given before or about to be given. c.Alt is valid only
 	// during the call; c.From is the index in the merge group.
 	Conflict(h uint32, s ntpac.Side, c ntpac.Conflict)
+	// Known reports whether Conflict was given these bytes at off before, alone or among others.
+	Known(h uint32, s ntpac.Side, off int64, alt []byte) bool
 	// Close ends a conversation. c is valid only during the call: a sink that keeps it copies it, and adds
 	// what it knows: gaps, conflicts, hashes, sources.
 	Close(h uint32, c *ntpac.Conversation)

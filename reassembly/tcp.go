@@ -157,17 +157,18 @@ func (r *Reassembler) invalid(t *segmentView, frame []byte, p *ntpac.Packet) boo
 	return false
 }
 
-// sameBytes guards duplicates: a packet with an equal header whose bytes differ is no duplicate.
+// sameBytes guards duplicates: a packet with an equal header whose bytes differ is no duplicate, unless
+// another one has brought those bytes already.
 func (r *Reassembler) sameBytes(f *flow, side ntpac.Side, t *segmentView) bool {
 	h := &f.half[side]
 	if len(t.payload) == 0 || h.state&haveBase == 0 {
 		return true
 	}
-	off := h.unwrap(t.seq)
-	if off < 0 || off+int64(len(t.payload)) > h.next {
-		return true
-	}
-	return r.equal(f, side, off, t.payload)
+	same := true
+	r.beside(f, side, h.unwrap(t.seq), t.payload, func(off int64, was, now []byte) {
+		differing(off, was, now, func(off int64, alt []byte) { same = same && r.known(f, side, off, alt) })
+	})
+	return same
 }
 
 // learn sets where the streams start, from SYN and SYN-ACK, or provisionally from the first packet.

@@ -198,11 +198,12 @@ type extent struct {
 // logged is how many extents are kept before the log starts anew.
 const logged = 1 << 16
 
-func (s *extents) Open() uint32                                { s.open++; return s.open }
-func (s *extents) Identify(uint32, ntpac.ConversationID)       {}
-func (s *extents) Gap(uint32, ntpac.Side, ntpac.Gap)           {}
-func (s *extents) Conflict(uint32, ntpac.Side, ntpac.Conflict) {}
-func (s *extents) Close(uint32, *ntpac.Conversation)           {}
+func (s *extents) Open() uint32                                 { s.open++; return s.open }
+func (s *extents) Identify(uint32, ntpac.ConversationID)        {}
+func (s *extents) Gap(uint32, ntpac.Side, ntpac.Gap)            {}
+func (s *extents) Conflict(uint32, ntpac.Side, ntpac.Conflict)  {}
+func (s *extents) Known(uint32, ntpac.Side, int64, []byte) bool { return false }
+func (s *extents) Close(uint32, *ntpac.Conversation)            {}
 func (s *extents) Event(h uint32, e *ntpac.Event) {
 	if len(s.log) == logged {
 		s.log = s.log[:0]
