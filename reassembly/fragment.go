@@ -18,7 +18,7 @@ type Fragments struct {
 	order  []partialEntry // in the order of their first fragment, from head on; some are gone already
 	head   int
 	held   int
-	recent [recentDatagrams]rebuilt
+	recent [recentRebuilt]rebuilt
 	slot   int
 	free   []*partial // of datagrams that are gone
 	blocks blockPool
@@ -68,8 +68,8 @@ const (
 
 	// A fragment of a datagram that is whole already is looked for among so many, for so long: it was
 	// captured twice.
-	recentDatagrams = 16
-	repeatTime      = 50 * ntpac.Second / 1000
+	recentRebuilt = 16
+	repeatTime    = 50 * ntpac.Second / 1000
 
 	maxFree     = 256 // datagrams that are kept to be used again
 	maxFreeData = 64 << 10
@@ -277,7 +277,7 @@ func (g *Fragments) remember(r rebuilt) {
 	}
 	r.blk.Retain(1)
 	*old = r
-	g.slot = (g.slot + 1) % recentDatagrams
+	g.slot = (g.slot + 1) % recentRebuilt
 }
 
 // wasRebuilt recognises a fragment that was captured again when its datagram was whole already.
