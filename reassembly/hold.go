@@ -1,17 +1,29 @@
 package reassembly
 
-import "ntpac"
+import (
+	"bytes"
+
+	"ntpac"
+)
 
 // A side whose SYN was not captured starts at its first captured byte. Which that is, is known when
 // the reorder window has passed: until then its segments are held, offsets count from the first one
-// that came, and the flow's events wait, as offsets in them may have to be shifted.
+// that came, and the flow's events and alternatives wait, as offsets in them may have to be shifted.
 
 // held is what waits while a flow's head is not final.
 type held struct {
 	events  []ntpac.Event
+	alts    []heldAlt
+	bytes   int           // of alternatives
 	started [2]ntpac.Time // when the first bytes of a holding side came
 	sides   int           // how many sides are holding
 	next    uint32        // in the list of free ones
+}
+
+// heldAlt is an alternative to bytes of a side whose head is not final.
+type heldAlt struct {
+	side ntpac.Side
+	ntpac.Conflict
 }
 
 // heldPool keeps helds. Index 0 is none.
@@ -23,6 +35,9 @@ type heldPool struct {
 // maxHeldEvents bounds the events that wait: more than that within one window is no trickle whose
 // beginning could still be shifted.
 const maxHeldEvents = 1 << 14
+
+// maxHeldAlts bounds the bytes of alternatives that wait.
+const maxHeldAlts = 1 << 20
 
 func (p *heldPool) take() uint32 {
 	if k := p.free; k != 0 {
@@ -41,7 +56,7 @@ func (p *heldPool) give(k uint32) {
 	if cap(w.events) > 256 {
 		w.events = nil
 	}
-	w.events, w.sides = w.events[:0], 0
+	w.events, w.alts, w.bytes, w.sides = w.events[:0], nil, 0, 0
 	w.next, p.free = p.free, k
 }
 
@@ -92,6 +107,7 @@ func (r *Reassembler) release(f *flow, ix uint32, side ntpac.Side) {
 		}
 	}
 	h.state &^= holding
+	r.releaseAlts(f, side)
 	w := r.heldOf(f)
 	if w.sides--; w.sides == 0 {
 		f.status &^= heldFlow
@@ -102,6 +118,29 @@ func (r *Reassembler) release(f *flow, ix uint32, side ntpac.Side) {
 	}
 	r.drain(f, side)
 	r.arm(f, ix, side)
+}
+
+// holdAlt keeps an alternative until the head of its side is final.
+func (r *Reassembler) holdAlt(f *flow, side ntpac.Side, c ntpac.Conflict) {
+	w := r.heldOf(f)
+	c.Alt = bytes.Clone(c.Alt)
+	w.alts = append(w.alts, heldAlt{side, c})
+	w.bytes += len(c.Alt)
+}
+
+// releaseAlts lets the alternatives of a side go, without what lies before its head.
+func (r *Reassembler) releaseAlts(f *flow, side ntpac.Side) {
+	for _, a := range r.heldOf(f).alts {
+		if a.side != side {
+			continue
+		}
+		if a.Off < 0 {
+			a.Off, a.Alt = 0, a.Alt[min(-a.Off, int64(len(a.Alt))):]
+		}
+		if len(a.Alt) > 0 {
+			r.conflict(f, side, a.Conflict)
+		}
+	}
 }
 
 // rebase makes the held offset by the new offset 0. Bytes below it are given up: they came before the
@@ -131,6 +170,11 @@ func (r *Reassembler) rebase(f *flow, side ntpac.Side, by int64) {
 		h.fin = max(h.fin-by, 0)
 	}
 	w := r.heldOf(f)
+	for i := range w.alts {
+		if a := &w.alts[i]; a.side == side {
+			a.Off -= by
+		}
+	}
 	for i := range w.events {
 		e := &w.events[i]
 		if e.Side() != side || e.Len == 0 {

@@ -17,7 +17,7 @@ func (r *Reassembler) clash(f *flow, side ntpac.Side, off int64, held, now []byt
 	if bytes.Equal(held, now) || !r.trusted(b, p) {
 		return
 	}
-	differing(off, held, now, func(off int64, alt []byte) { r.conflict(f, side, off, alt, e) })
+	differing(off, held, now, func(off int64, alt []byte) { r.conflict(f, side, alternative(off, alt, e)) })
 }
 
 // again compares bytes of ranges that the stream has left behind with what was captured first.
@@ -37,13 +37,13 @@ func (r *Reassembler) again(f *flow, side ntpac.Side, off int64, data []byte, e 
 	trusted := r.trusted(b, p)
 	r.against(f, side, off, data, func(off int64, was, now []byte) {
 		if was == nil {
-			r.late(f, side, off, now, e)
+			r.late(f, side, alternative(off, now, e))
 			return
 		}
 		if !trusted {
 			return
 		}
-		differing(off, was, now, func(off int64, alt []byte) { r.conflict(f, side, off, alt, e) })
+		differing(off, was, now, func(off int64, alt []byte) { r.conflict(f, side, alternative(off, alt, e)) })
 	})
 }
 
@@ -85,19 +85,26 @@ func differing(off int64, was, now []byte, visit func(off int64, alt []byte)) {
 	}
 }
 
-func (r *Reassembler) conflict(f *flow, side ntpac.Side, off int64, alt []byte, e *ntpac.Event) {
-	r.extras.of(f).overlap[side] += int64(len(alt))
-	r.stats.Conflicts += uint64(len(alt))
-	r.alternative(f, side, off, alt, e)
+// conflict notes an alternative to bytes of the stream.
+func (r *Reassembler) conflict(f *flow, side ntpac.Side, c ntpac.Conflict) {
+	if f.half[side].state&holding != 0 {
+		r.holdAlt(f, side, c)
+		return
+	}
+	r.extras.of(f).overlap[side] += int64(len(c.Alt))
+	r.stats.Conflicts += uint64(len(c.Alt))
+	r.sink.Conflict(f.handle, side, c)
 }
 
-func (r *Reassembler) late(f *flow, side ntpac.Side, off int64, b []byte, e *ntpac.Event) {
-	r.stats.Late += uint64(len(b))
-	r.alternative(f, side, off, b, e)
+// late notes bytes of a range that was given up.
+func (r *Reassembler) late(f *flow, side ntpac.Side, c ntpac.Conflict) {
+	r.stats.Late += uint64(len(c.Alt))
+	r.sink.Conflict(f.handle, side, c)
 }
 
-func (r *Reassembler) alternative(f *flow, side ntpac.Side, off int64, alt []byte, e *ntpac.Event) {
-	r.sink.Conflict(f.handle, side, ntpac.Conflict{Off: off, Alt: alt, TS: e.TS, Ord: e.Ord, From: e.Source})
+// alternative is a version of bytes that the stream does not have, as a packet brought it.
+func alternative(off int64, alt []byte, e *ntpac.Event) ntpac.Conflict {
+	return ntpac.Conflict{Off: off, Alt: alt, TS: e.TS, Ord: e.Ord, From: e.Source}
 }
 
 // trusted reports whether a segment's checksum lets it contradict another one.
