@@ -129,7 +129,7 @@ func firstDifference(got, want string) string {
 	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
 	for i := range min(len(g), len(w)) {
 		if g[i] != w[i] {
-			return "got  " + g[i] + "\nwant " + w[i]
+			return fmt.Sprintf("got  %.700s\nwant %.700s", g[i], w[i])
 		}
 	}
 	return fmt.Sprintf("%d lines, want %d", len(g), len(w))
