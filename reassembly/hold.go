@@ -10,6 +10,7 @@ import "ntpac"
 type held struct {
 	events  []ntpac.Event
 	alts    [2][]ntpac.Conflict // other versions of what a holding side holds
+	bytes   int                 // of them
 	started [2]ntpac.Time       // when the first bytes of a holding side came
 	sides   int                 // how many sides are holding
 	next    uint32              // in the list of free ones
@@ -24,6 +25,9 @@ type heldPool struct {
 // maxHeldEvents bounds the events that wait: more than that within one window is no trickle whose
 // beginning could still be shifted.
 const maxHeldEvents = 1 << 14
+
+// maxHeldAlts bounds the bytes of alternatives that wait.
+const maxHeldAlts = 1 << 20
 
 func (p *heldPool) take() uint32 {
 	if k := p.free; k != 0 {
@@ -42,7 +46,7 @@ func (p *heldPool) give(k uint32) {
 	if cap(w.events) > 256 {
 		w.events = nil
 	}
-	w.events, w.alts, w.sides = w.events[:0], [2][]ntpac.Conflict{}, 0
+	w.events, w.alts, w.bytes, w.sides = w.events[:0], [2][]ntpac.Conflict{}, 0, 0
 	w.next, p.free = p.free, k
 }
 

@@ -254,7 +254,7 @@ func (r *Reassembler) record(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet
 func (r *Reassembler) put(f *flow, ix uint32, e *ntpac.Event) {
 	if f.status&heldFlow != 0 {
 		w := r.heldOf(f)
-		if w.events = append(w.events, *e); len(w.events) >= maxHeldEvents {
+		if w.events = append(w.events, *e); len(w.events) >= maxHeldEvents || w.bytes > maxHeldAlts {
 			r.release(f, ix, ntpac.A)
 			r.release(f, ix, ntpac.B)
 		}
