@@ -149,6 +149,8 @@ func (r *Reassembler) judgeSyn(f *flow, side ntpac.Side, t *segmentView) splitRe
 	said := me.next > 0 || peer.next > 0 || me.segs != 0 || peer.segs != 0
 	answers := t.hasAck && peer.state&haveBase != 0 && r.answers(peer, t.ack)
 	switch {
+	case over && !silent && t.hasAck && peer.state&haveISN != 0 && t.ack == peer.base && me.state&haveBase == 0 && me.packets == 0:
+		return noSplit // the answer to the SYN that is there, late: RST overtook it, or another clock stamped it
 	case over || silent:
 		return splitSyn
 	case t.hasAck && peer.state&haveBase != 0 && !answers && (said || me.state&sawSyn != 0):
