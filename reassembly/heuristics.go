@@ -31,7 +31,9 @@ var servicePorts = map[uint16]bool{1433: true, 1521: true, 1883: true, 2049: tru
 	44818: true, 47808: true}
 
 // guessClient says who the client is when no SYN told: the side opposite to a well-known port, else
-// who spoke first. The lower of two ports decides nothing: ephemeral ranges overlap.
+// who spoke first. The lower of two ports decides nothing: ephemeral ranges overlap. Port 20 is the one
+// well-known port from which connections are opened: the server's, for the data of FTP (RFC 959 section
+// 3.2).
 func guessClient(k *packet.RawKey, speaker ntpac.Side) (ntpac.Side, ntpac.ClientBy) {
 	if k.Proto() != ntpac.TCP && k.Proto() != ntpac.UDP {
 		return speaker, ntpac.ByFirst
@@ -40,6 +42,8 @@ func guessClient(k *packet.RawKey, speaker ntpac.Side) (ntpac.Side, ntpac.Client
 		switch {
 		case p == 0:
 			return 0
+		case p == 20 && k.Proto() == ntpac.TCP:
+			return -1
 		case p < 1024:
 			return 2
 		case servicePorts[p]:
