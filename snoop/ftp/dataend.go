@@ -13,14 +13,16 @@ import (
 type dataEnd struct {
 	known  bool
 	client bool           // the client waits: PORT
-	at     netip.AddrPort // as it was told; the address may be missing
+	at     netip.AddrPort // as it was told; the address may be missing, and the port where the reply to PASV was not captured
 	since  ntpac.Time
 }
 
-// How long a data conversation may take to begin, and by how much clocks of two capture points differ.
+// How long a data conversation may take to begin, how long behind the command one may whose port is not
+// known, and by how much clocks of two capture points differ.
 const (
-	dataWindow = 600 * ntpac.Second
-	clockSlack = ntpac.Second
+	dataWindow  = 600 * ntpac.Second
+	guessWindow = 5 * ntpac.Second
+	clockSlack  = ntpac.Second
 )
 
 // announced is what a control connection says of a data conversation: the expectation's context.
@@ -92,12 +94,15 @@ func (s *session) transfer(t *turn) {
 	if t.ended >= end.since && t.ended > 0 && !t.broken {
 		e.End = min(e.End, t.ended+clockSlack)
 	}
+	if end.at.Port() == 0 {
+		e.End = min(e.End, t.at+guessWindow)
+	}
 	own := v.Addr()
 	e.From = netip.AddrPortFrom(c.Addr(), 0)
 	if end.client {
 		own, e.From = c.Addr(), netip.AddrPortFrom(v.Addr(), 0)
 	}
-	e.Context = s.context(t)
+	e.Context = s.context(t, end.at.Port() == 0)
 	e.To = netip.AddrPortFrom(own, end.at.Port())
 	s.emit.Expect(e)
 	if told := end.at.Addr(); told.IsValid() && told != own && !told.IsUnspecified() {
@@ -113,9 +118,9 @@ func (s *session) transfer(t *turn) {
 	}
 }
 
-// context describes the transfer.
-func (s *session) context(t *turn) json.RawMessage {
-	a := announced{Command: t.Command, Path: s.absolute(t.Arg), User: s.user, Rest: s.rest, Order: s.order}
+// context describes the transfer. It is a guess where not even the port of the data is known.
+func (s *session) context(t *turn, guess bool) json.RawMessage {
+	a := announced{Command: t.Command, Path: s.absolute(t.Arg), User: s.user, Rest: s.rest, Order: s.order, Guessed: guess}
 	c, v := s.d.Conv.ClientEnd().Addr().String(), s.d.Conv.ServerEnd().Addr().String()
 	switch t.verb {
 	case "stor", "stou", "appe":

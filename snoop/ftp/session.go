@@ -121,12 +121,12 @@ func (s *session) greeting() {
 	}
 }
 
-// hole goes on behind a hole among commands.
+// hole goes on behind a hole among commands. Where the next data conversation will be, the server's
+// replies go on to tell.
 func (s *session) hole() {
 	s.replies.Torn = true
 	s.doubt = s.doubt || !s.logged
 	s.cwd, s.rest = "", 0
-	s.data = dataEnd{}
 	if !s.up.EOF() {
 		s.replies.Drain(s.up.Off())
 	}
@@ -145,6 +145,8 @@ func (s *session) orphan(p *reply.Reply) {
 	}
 	s.emit.Emit(a)
 	switch p.Code {
+	case 200:
+		s.data = dataEnd{} // it may have answered a PORT
 	case 227, 228, 229:
 		s.passive(p.Code, string(p.Text), a.Time)
 	case 125, 150:
@@ -257,8 +259,11 @@ func (s *session) effect(t *turn) (stop bool) {
 			s.active(t.verb, t.Arg, t.at)
 		}
 	case "pasv", "epsv", "lpsv":
-		if t.Code == 227 || t.Code == 228 || t.Code == 229 {
+		switch {
+		case t.Code == 227 || t.Code == 228 || t.Code == 229:
 			s.passive(t.Code, t.Reply, t.at)
+		case t.state != reply.Got:
+			s.data = dataEnd{known: true, since: t.at}
 		}
 	case "auth":
 		if stop = t.Code == 234 || t.Code == 334 || t.state != reply.Got && s.handshake(); stop {
