@@ -149,11 +149,14 @@ func one(ctx context.Context, o *options, gen, seed, tmp string, t *compare.Tall
 	if err != nil {
 		return err
 	}
+	if err := truth.sights(file); err != nil {
+		return err
+	}
 	c := &comparison{name: name, truth: truth, tally: t}
 	if err := c.load(ctx, b, store); err != nil {
 		return err
 	}
-	c.streams()
+	c.conversations()
 	return c.artifacts()
 }
 
