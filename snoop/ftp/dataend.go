@@ -82,13 +82,17 @@ func (s *session) transfer(t *turn) {
 	}
 	end := s.data
 	c, v := s.d.Conv.ClientEnd(), s.d.Conv.ServerEnd()
-	if !end.known {
-		if t.verb == "" {
-			return
-		}
+	switch {
+	case end.known:
+	case s.damaged(): // nobody can say who waits, and where
+		end = dataEnd{since: max(s.settled, t.at-guessWindow)}
+	case t.verb == "":
+		return
+	default:
 		// RFC 959 section 3.2: without PORT the server connects to the client's control port.
 		end = dataEnd{known: true, client: true, at: c, since: t.at}
 	}
+	s.settled = max(t.at, t.ended)
 	s.order++
 	e := ntpac.Expectation{Proto: s.d.Conv.Key.Proto, Start: end.since, End: end.since + dataWindow, App: "ftp-data"}
 	if t.ended >= end.since && t.ended > 0 && !t.broken {
@@ -116,6 +120,12 @@ func (s *session) transfer(t *turn) {
 	} else {
 		s.data = dataEnd{}
 	}
+}
+
+// damaged reports whether the words that tell of data conversations may be lost.
+func (s *session) damaged() bool {
+	up, down := s.d.Conv.In(ntpac.Up), s.d.Conv.In(ntpac.Down)
+	return !up.HeadKnown || !down.HeadKnown || up.Missing+down.Missing > 0 || up.Packets == 0 || down.Packets == 0
 }
 
 // context describes the transfer. It is a guess where not even the port of the data is known.

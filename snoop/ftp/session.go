@@ -27,17 +27,18 @@ type session struct {
 	emit    ntpac.Emitter
 	replies reply.Reader
 
-	user   string
-	named  ntpac.Span // the command that named the user
-	since  ntpac.Time // and when
-	logged bool
-	doubt  bool // a hole may have taken the command that names the user
-	cwd    string
-	typ    string // of representation: A, E, I, L
-	mode   string // of transfer: S, B, C, Z
-	rest   int64
-	data   dataEnd
-	order  int // of transfers
+	user    string
+	named   ntpac.Span // the command that named the user
+	since   ntpac.Time // and when
+	logged  bool
+	doubt   bool // a hole may have taken the command that names the user
+	cwd     string
+	typ     string // of representation: A, E, I, L
+	mode    string // of transfer: S, B, C, Z
+	rest    int64
+	data    dataEnd
+	order   int        // of transfers
+	settled ntpac.Time // when the last of them was over, or was asked for
 }
 
 // turn is a command and what the server said to it.
@@ -150,7 +151,7 @@ func (s *session) orphan(p *reply.Reply) {
 	case 227, 228, 229:
 		s.passive(p.Code, string(p.Text), a.Time)
 	case 125, 150:
-		s.transfer(&turn{prelim: text(p.Text)})
+		s.transfer(&turn{prelim: text(p.Text), at: a.Time})
 	case 230:
 		s.logged = true
 	}

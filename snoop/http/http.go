@@ -23,7 +23,7 @@ func New() *Snooper { return &Snooper{} }
 // Info describes the snooper.
 func (*Snooper) Info() ntpac.SnooperInfo {
 	return ntpac.SnooperInfo{
-		Name: "http", Version: 1, Protos: []ntpac.Proto{ntpac.TCP, ntpac.UDP},
+		Name: "http", Version: 2, Protos: []ntpac.Proto{ntpac.TCP, ntpac.UDP},
 		Ports: []uint16{80, 8080, 8000, 8008, 8081, 8088, 8888, 3128, 591, 1900},
 		Types: []string{"http", "file", "credential", "tls"},
 		Holes: "A hole in a body leaves the rest of it in place; a hole in a head or in chunk framing costs that message, and reading goes on at the next start line.",
