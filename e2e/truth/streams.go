@@ -13,7 +13,7 @@ import (
 // kinds are the rows of the table, in order.
 var kinds = []string{
 	"tcp conversation", "client and server by SYN", "client and server without SYN", "one-sided", "udp conversation",
-	"tcp stream", "tcp stream with holes", "udp stream", "udp stream with holes", "no gap", "gap map", "no conflict", "conflict, both versions",
+	"tcp stream", "tcp stream with holes", "udp stream", "udp stream with holes", "no gap", "gap map", "no conflict", "conflict in both versions",
 	"http", "dns query", "dns response", "tls", "smtp mail", "smtp credential", "ftp credential", "ftp file", "ftp file, named",
 	"http called complete", "dns called complete", "tls called complete", "smtp mail called complete", "credential called complete", "ftp file called complete",
 	"pop3 mail", "pop3 credential", "imap mail", "imap credential", "quic", "smb file", "sip call", "chat", "ssh",
@@ -72,16 +72,10 @@ func (c *comparison) conversations() {
 		}
 		c.conversation(t, x, name, moment(last))
 	}
-	for _, k := range []string{"tcp", "udp"} {
-		var extra []compare.Item
-		for name, l := range byBeginning {
-			for _, x := range l {
-				if x.Proto == k {
-					extra = append(extra, compare.Item{Keys: []string{name}, Show: x})
-				}
-			}
+	for name, l := range byBeginning {
+		for _, x := range l {
+			c.check(x.Proto+" conversation", name, false, "no such conversation", x)
 		}
-		c.tally.Add(c.name, k+" conversation", nil, extra)
 	}
 }
 
@@ -171,7 +165,7 @@ func (c *comparison) history(t *talk, s *stream, d *sight, h *cli.Half, conflict
 		kind = "no gap"
 	}
 	c.check(kind, key, gapsAgree(want, got, finToo), want, h.Gaps)
-	kind = "conflict, both versions"
+	kind = "conflict in both versions"
 	if len(s.Conflicts) == 0 {
 		kind = "no conflict"
 	}

@@ -123,7 +123,7 @@ func TestCompare(t *testing.T) {
 	}
 	for kind, want := range map[string][2]int{"tcp conversation": {2, 1}, "udp conversation": {1, 1}, "client and server by SYN": {1, 1},
 		"client and server without SYN": {1, 0}, "tcp stream": {3, 3}, "tcp stream with holes": {1, 1}, "udp stream": {2, 1},
-		"no gap": {3, 3}, "gap map": {1, 1}, "no conflict": {3, 3}, "conflict, both versions": {1, 1}, "http": {1, 1}, "dns query": {1, 1}, "dns response": {1, 1}, "dns called complete": {2, 2},
+		"no gap": {3, 3}, "gap map": {1, 1}, "no conflict": {3, 3}, "conflict in both versions": {1, 1}, "http": {1, 1}, "dns query": {1, 1}, "dns response": {1, 1}, "dns called complete": {2, 2},
 		"tls": {1, 1}, "smtp mail": {1, 1}, "smtp credential": {1, 1}, "credential called complete": {1, 1}, "ftp file": {1, 1}, "ftp file, named": {1, 1}, "http called complete": {3, 2}} {
 		if row := fmt.Sprintf("| %s | %d | %d |", kind, want[0], want[1]); !strings.Contains(out.String(), row) {
 			t.Errorf("no row %s in\n%s", row, out.String())
