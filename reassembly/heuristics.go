@@ -150,6 +150,9 @@ func (r *Reassembler) judgeSyn(f *flow, side ntpac.Side, t *segmentView) splitRe
 		}
 		return noSplit
 	}
+	if !silent && r.answersExactly(me, peer, t) {
+		return noSplit
+	}
 	said := me.next > 0 || peer.next > 0 || me.segs != 0 || peer.segs != 0
 	answers := t.hasAck && peer.state&haveBase != 0 && r.answers(peer, t.ack)
 	switch {
@@ -187,6 +190,13 @@ func (r *Reassembler) answers(h *half, ack uint32) bool {
 		return off <= r.cfg.MaxLost && off >= -lateHead
 	}
 	return abs(off) <= r.cfg.MaxLost
+}
+
+// answersExactly reports whether a SYN-ACK is the one answer to the SYN that is there. A tap whose clock is
+// behind shows it when all that the client said is over.
+func (r *Reassembler) answersExactly(me, peer *half, t *segmentView) bool {
+	return t.hasAck && peer.state&haveISN != 0 && t.ack == peer.base && me.state&haveISN == 0 &&
+		(me.state&haveBase == 0 || me.state&holding != 0 && r.heads(me, t.seq))
 }
 
 // heads reports whether a SYN may be the one of the bytes that a side holds: captured late, it lies just
