@@ -114,7 +114,8 @@ func (u *unread) add(err error) {
 }
 
 // expected finds what other conversations have said of this one. Of several announcements the latest
-// before it counts: ports are used again.
+// before it counts: ports are used again. If there is none before it, the first one after it does: clocks
+// differ.
 func (s *snooper) expected(ctx context.Context, c *ntpac.Conversation) (*ntpac.Expectation, error) {
 	if !s.w.expects.might(c) {
 		return nil, nil
@@ -125,17 +126,19 @@ func (s *snooper) expected(ctx context.Context, c *ntpac.Conversation) (*ntpac.E
 	}
 	var best *ntpac.Expectation
 	for i := range es {
-		if e := &es[i]; e.Matches(c) && (best == nil || later(e, best)) {
+		if e := &es[i]; e.Matches(c) && (best == nil || nearer(e, best, c)) {
 			best = e
 		}
 	}
 	return best, nil
 }
 
-// later orders announcements so that the choice never depends on the order of their finding.
-func later(a, b *ntpac.Expectation) bool {
-	if a.Start != b.Start {
-		return a.Start > b.Start
+// nearer orders announcements so that the choice never depends on the order of their finding.
+func nearer(a, b *ntpac.Expectation, c *ntpac.Conversation) bool {
+	if before := a.Before(c); before != b.Before(c) {
+		return before
+	} else if a.Start != b.Start {
+		return a.Start > b.Start == before
 	}
 	if k := a.Origin.Compare(b.Origin); k != 0 {
 		return k < 0

@@ -294,9 +294,16 @@ func abs(x int64) int64 {
 }
 
 // keepAlive recognises a keep-alive probe: at most one byte, just below the next one (RFC 9293
-// section 3.8.4), where that byte was captured. Its byte is garbage and must not be compared.
+// section 3.8.4), where that byte was captured, or where the peer had it before and nobody pushes it. Its
+// byte is garbage and must neither be compared nor taken for the stream's.
 func (r *Reassembler) keepAlive(h *half, t *segmentView, off int64) bool {
-	if t.n > 1 || off != h.high-1 || t.syn || t.fin || t.rst || h.high <= 0 {
+	if t.n > 1 || t.syn || t.fin || t.rst {
+		return false
+	}
+	if off >= h.high && off == h.acked-1 && !t.psh {
+		return true
+	}
+	if off != h.high-1 || h.high <= 0 {
 		return false
 	}
 	return h.segs == 0 && off < h.next || h.segs != 0 && r.segs.at(h.segs).end == h.high

@@ -146,6 +146,7 @@ type Reassembler struct {
 	stats  Stats
 	idBuf  []byte
 	event  ntpac.Event
+	piece  ntpac.Event        // of a rebuilt datagram
 	conv   ntpac.Conversation // what Close gives
 	keys   [stride]packet.RawKey
 	sides  [stride]ntpac.Side
@@ -274,7 +275,8 @@ func (r *Reassembler) recordPieces(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.
 	side := e.Side()
 	for i := range d.Pieces {
 		q := &d.Pieces[i]
-		v := *e
+		v := &r.piece
+		*v = *e
 		v.TS, v.Ord, v.Off, v.Source, v.Cap, v.Wire, v.Pos = q.TS, q.Ord, q.Off, q.Index, q.Cap, q.Wire, q.Pos
 		if lo, hi := max(q.At, head), min(q.At+q.Len, head+e.Len); lo < hi {
 			v.Start, v.Len, v.Pos = e.Start+int64(lo-head), hi-lo, q.Pos+lo-q.At
@@ -294,7 +296,7 @@ func (r *Reassembler) recordPieces(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.
 		default:
 			f.half[side].packets++
 		}
-		r.put(f, ix, &v)
+		r.put(f, ix, v)
 	}
 }
 

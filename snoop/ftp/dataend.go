@@ -17,12 +17,11 @@ type dataEnd struct {
 	since  ntpac.Time
 }
 
-// How long a data conversation may take to begin, how long behind the command one may whose port is not
-// known, and by how much clocks of two capture points differ.
+// How long a data conversation may take to begin, and how long behind the command one may whose port is not
+// known.
 const (
 	dataWindow  = 600 * ntpac.Second
 	guessWindow = 5 * ntpac.Second
-	clockSlack  = ntpac.Second
 )
 
 // announced is what a control connection says of a data conversation: the expectation's context.
@@ -94,9 +93,9 @@ func (s *session) transfer(t *turn) {
 	}
 	s.settled = max(t.at, t.ended)
 	s.order++
-	e := ntpac.Expectation{Proto: s.d.Conv.Key.Proto, Start: end.since, End: end.since + dataWindow, App: "ftp-data"}
+	e := ntpac.Expectation{Proto: s.d.Conv.Key.Proto, Start: end.since - ntpac.ClockSlack, End: end.since + dataWindow, App: "ftp-data"}
 	if t.ended >= end.since && t.ended > 0 && !t.broken {
-		e.End = min(e.End, t.ended+clockSlack)
+		e.End = min(e.End, t.ended+ntpac.ClockSlack)
 	}
 	if end.at.Port() == 0 {
 		e.End = min(e.End, t.at+guessWindow)

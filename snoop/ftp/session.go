@@ -57,6 +57,7 @@ type turn struct {
 func (s *session) run() error {
 	s.replies.Init(s.d)
 	s.replies.Orphan = s.orphan
+	s.doubt = !s.up.HeadKnown() // USER may have been said before
 	s.greeting()
 	torn := false
 	for !s.up.EOF() && s.ctx.Err() == nil {
@@ -196,6 +197,9 @@ func (s *session) answer(t *turn) {
 // show emits the command.
 func (s *session) show(t *turn) {
 	a := &ntpac.Artifact{Type: "ftp", Time: t.at, Spans: s.spans(t), Fields: &t.FTP}
+	if t.User != "" && t.span != s.named && s.named.Len > 0 { // whose command it is rests on USER
+		a.Spans = append(a.Spans, s.named)
+	}
 	a.Quality = s.quality(t, a.Spans)
 	s.emit.Emit(a)
 }

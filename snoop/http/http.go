@@ -76,6 +76,8 @@ type reader struct {
 
 	answered int64 // where the last response ended
 	breaks   int   // how often something that the server said was lost
+	asked    bool  // over is set:
+	over     bool  // the end of the server's stream is known
 
 	orphan bool // since the last request, a response came whose request is not known
 
@@ -87,7 +89,7 @@ type reader struct {
 
 func (r *reader) begin(d *ntpac.Dialog, emit ntpac.Emitter) {
 	r.d, r.emit = d, emit
-	r.answered, r.breaks = 0, 0
+	r.answered, r.breaks, r.asked = 0, 0, false
 	r.pipelined, r.orphan, r.midstream = false, false, !d.Up.HeadKnown() || !d.Down.HeadKnown()
 	r.lost, r.hole, r.done, r.begun, r.whole = [2]bool{}, [2]bool{}, [2]bool{}, [2]bool{}, [2]bool{true, true}
 }
@@ -182,6 +184,7 @@ func (r *reader) open(s *ntpac.Stream) (m *message, body bool) {
 	}
 	if !s.HeadKnown() && !r.begun[s.Dir] {
 		r.begun[s.Dir] = true
+		r.hole[ntpac.Down] = r.hole[ntpac.Down] || s.Dir == ntpac.Down // answers may have come before
 		if !starts(s) {
 			r.lose(s.Dir)
 			return r.openTail(s)
@@ -391,8 +394,11 @@ func (r *reader) responseBody(s *ntpac.Stream, m, req *message) {
 	}
 }
 
-// closed reports whether the end of the stream is known to be the end of what was sent.
+// closed reports whether the end of the server's stream is known to be the end of what it sent.
 func (r *reader) closed() bool {
-	c := r.d.Conv.Close
-	return c == ntpac.CloseFin || c == ntpac.CloseRst
+	if !r.asked {
+		c := r.d.Conv.Close
+		r.asked, r.over = true, c == ntpac.CloseRst || c == ntpac.CloseFin && r.d.Ended(ntpac.Down)
+	}
+	return r.over
 }

@@ -33,7 +33,7 @@ func (r *reader) match(m *message) (*message, ntpac.Quality) {
 	}
 	sure := ntpac.Complete
 	switch {
-	case hole && r.d.Up.Gap() > 0:
+	case hole && (r.d.Up.Gap() > 0 || r.hole[ntpac.Up]):
 		// The answer may have been in the hole, and this one is to a request that is in the hole of the
 		// other direction.
 		sure, r.orphan = ntpac.Gapped, true
