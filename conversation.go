@@ -146,7 +146,7 @@ const (
 	LimitMemory                        // evicted for the process's memory
 	LimitOrder                         // out-of-order bytes were given up at the limit
 	LimitHistory                       // alternatives or other history were given up at the limit
-	ResetData                          // data came after a RST
+	ResetData                          // data came after a RST of its sender; what the other side had on its way is no sign of anything
 	SimOpen                            // both sides sent SYN
 )
 

@@ -105,7 +105,7 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 	if t.hasAck && !t.rst {
 		r.acknowledge(f, ix, side.Other(), &t)
 	}
-	reset := (f.half[0].state|f.half[1].state)&sawRst != 0
+	reset := me.state&sawRst != 0
 	r.accept(f, ix, b, p, side, &t, e)
 	if reset && e.Flags&ntpac.EvNoData == 0 {
 		f.flags |= ntpac.ResetData
@@ -260,6 +260,7 @@ func (r *Reassembler) acknowledge(f *flow, ix uint32, side ntpac.Side, t *segmen
 	h := &f.half[side]
 	if h.state&haveBase == 0 {
 		h.acked, h.state = int64(t.ack), h.state|sawAck
+		r.extras.of(f).ackedAt[side] = t.now
 		return
 	}
 	a := h.unwrap(t.ack)
