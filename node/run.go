@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 
 	"ntpac"
 	"ntpac/actor"
@@ -190,11 +189,10 @@ func (r *localRun) build(sys *actor.System) {
 	} else {
 		r.reg = snoop.NewRegistry(r.o.Snoopers)
 	}
-	seed := rand.Uint64()
-	r.d = &dispatcher{sys: sys, sources: r.sources, opened: make([]bool, len(r.sources)), seed: seed, keyVLAN: r.o.KeyVLAN,
-		bal: balancer.New(balancer.Config{Seed: seed, KeyVLAN: r.o.KeyVLAN}), frags: reassembly.NewFragments(), window: r.o.Window, pool: r.pool,
+	r.d = &dispatcher{sys: sys, sources: r.sources, opened: make([]bool, len(r.sources)), seed: r.o.Seed, keyVLAN: r.o.KeyVLAN,
+		bal: balancer.New(balancer.Config{Seed: r.o.Seed, KeyVLAN: r.o.KeyVLAN}), frags: reassembly.NewFragments(), window: r.o.Window, pool: r.pool,
 		prog: r.prog, drain: r.drain, held: r.o.MaxMemory / 4}
-	cfg := reassembly.Config{Case: r.o.Case, Window: r.o.Window, Checksums: r.o.Checksums, KeyVLAN: r.o.KeyVLAN}
+	cfg := r.o.reassembly(n)
 	for range n {
 		s := &shard{mail: actor.NewMailbox[*ntpac.Batch](8), w: r.w, stats: r.stats, src: r.src}
 		s.col = store.NewCollector(s, &shardLoader{s}, &r.bufs)

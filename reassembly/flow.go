@@ -49,7 +49,7 @@ type flow struct {
 	seen     ntpac.Time // as last, but also of what is kept aside: silence is measured from it
 	idSum    uint64     // the id's second half, with identified
 	handle   uint32     // the sink's
-	wheel    uint32     // next flow in the same slot of the wheel
+	gaps     uint32     // ranges given up, of both sides
 	isn      uint32     // of the side that opened, where known: part of the id
 	extra    uint32     // index of its extra, 0 for none
 	revision uint32
@@ -138,19 +138,38 @@ type table struct {
 	mask  uint64
 	used  int
 	slabs [][]flow
+	links [][]links // of the flows of each slab
 	mem   *arena
 	free  []uint32
 	count uint32 // flows ever carved out of slabs
+
+	groups [ntpac.Shards]group // the flows of each virtual shard
 }
 
-func newTable() *table {
+// links are a flow's places in lists of flows, by index+1; 0 is none. They lie beside the flows, so that
+// whoever goes along a list of them does not touch the flows themselves.
+type links struct {
+	older, newer  uint32 // in its virtual shard
+	ahead, behind uint32 // in its slot of the wheel; of the first one, behind is the slot: see wheel
+}
+
+// group is the list of the flows of a virtual shard.
+type group struct {
+	newest uint32
+	n      uint32
+}
+
+// newTable makes a table; told, if not nil, is told of memory outside the heap.
+func newTable(told func(bytes int64)) *table {
 	const start = 1 << 10
-	return &table{slots: make([]uint64, start), mask: start - 1, mem: &arena{}}
+	return &table{slots: make([]uint64, start), mask: start - 1, mem: &arena{told: told}}
 }
 
 func tag(hash uint64) uint64 { return hash >> 22 & 0xffffffff }
 
 func (t *table) at(i uint32) *flow { return &t.slabs[i/slabLen][i%slabLen] }
+
+func (t *table) link(i uint32) *links { return &t.links[i/slabLen][i%slabLen] }
 
 // find gives the flow of a key.
 func (t *table) find(hash uint64, key *packet.RawKey) (*flow, uint32) {
@@ -216,7 +235,35 @@ func (t *table) add(hash uint64, key *packet.RawKey) (*flow, uint32) {
 	f.half[0].fin, f.half[1].fin = -1, -1
 	t.put(tag(hash)<<32 | uint64(ix+1))
 	t.used++
+	t.join(ix)
 	return f, ix
+}
+
+// join makes a flow the newest of its virtual shard.
+func (t *table) join(ix uint32) {
+	g := &t.groups[ntpac.Shard(t.at(ix).hash)]
+	l := t.link(ix)
+	l.older, l.newer = g.newest, 0
+	if g.newest != 0 {
+		t.link(g.newest - 1).newer = ix + 1
+	}
+	g.newest = ix + 1
+	g.n++
+}
+
+// leave takes a flow out of its virtual shard.
+func (t *table) leave(ix uint32) {
+	g := &t.groups[ntpac.Shard(t.at(ix).hash)]
+	l := t.link(ix)
+	if l.newer != 0 {
+		t.link(l.newer - 1).older = l.older
+	} else {
+		g.newest = l.older
+	}
+	if l.older != 0 {
+		t.link(l.older - 1).newer = l.newer
+	}
+	g.n--
 }
 
 func (t *table) carve() uint32 {
@@ -227,6 +274,7 @@ func (t *table) carve() uint32 {
 	}
 	if t.count%slabLen == 0 {
 		t.slabs = append(t.slabs, t.mem.flows())
+		t.links = append(t.links, make([]links, slabLen))
 	}
 	t.count++
 	return t.count - 1
@@ -248,6 +296,7 @@ func (t *table) remove(ix uint32) {
 		i = (i + 1) & t.mask
 	}
 	t.used--
+	t.leave(ix)
 	for j := i; ; {
 		j = (j + 1) & t.mask
 		e := t.slots[j]

@@ -21,12 +21,15 @@ type Config struct {
 	Idle      ntpac.Time // silence that splits; default 600 s, at least twice the window
 	Linger    ntpac.Time // how long a closed connection is waited on for stragglers; default and least: the window
 	MaxLost   int64      // jump in sequence that splits where nothing ties both sides; default 4096 bytes
-	Duplicate ntpac.Time // window in which an equal packet is the same packet; default 50 ms, at most 500 ms
+	Duplicate ntpac.Time // window in which an equal packet is the same packet; default 50 ms, at most 500 ms, below 0 for none
 	MaxOrder  int        // out-of-order segments held per direction; default 4096, at most 32768
 	MaxHeld   int64      // bytes of out-of-order segments held in all; default 256 MiB
-	MaxFlows  int        // conversations that are open or remembered; default 4 million
+	MaxFlows  int        // conversations of one virtual shard that are open or remembered; default 4096
 	Checksums Checksums
 	KeyVLAN   bool
+
+	// Outside is told of memory that is taken outside the heap, with a minus when it is given back.
+	Outside func(bytes int64)
 }
 
 // Checksums says what to think of segments whose checksum is wrong.
@@ -60,7 +63,7 @@ func (c *Config) defaults() {
 		c.MaxHeld = 256 << 20
 	}
 	if c.MaxFlows == 0 {
-		c.MaxFlows = 4 << 20
+		c.MaxFlows = 4096
 	}
 }
 
@@ -105,7 +108,8 @@ type Stats struct {
 	GapBytes      int64
 	Late          uint64 // bytes that came when their range had been given up; kept as alternatives
 	Conflicts     uint64 // bytes
-	Evicted       uint64 // conversations that MaxFlows ended or made forgotten
+	Evicted       uint64 // conversations that MaxFlows ended
+	Forgotten     uint64 // and those that had ended and could have been recognised longer
 	OrderLimit    uint64 // holes given up at MaxOrder
 	MemoryLimit   uint64 // and at MaxHeld
 }
@@ -125,6 +129,7 @@ func (s *Stats) Add(o Stats) {
 	s.Late += o.Late
 	s.Conflicts += o.Conflicts
 	s.Evicted += o.Evicted
+	s.Forgotten += o.Forgotten
 	s.OrderLimit += o.OrderLimit
 	s.MemoryLimit += o.MemoryLimit
 }
@@ -148,13 +153,14 @@ type Reassembler struct {
 	keys   [stride]packet.RawKey
 	sides  [stride]ntpac.Side
 	found  [stride]uint32
-	moved  uint64 // what touching read: keeps the loads alive
+	moved  uint64      // what touching read: keeps the loads alive
+	doomed []candidate // scratch of makeRoom
 }
 
 // New makes a Reassembler that gives what it finds to sink.
 func New(cfg Config, sink Sink) *Reassembler {
 	cfg.defaults()
-	return &Reassembler{cfg: cfg, sink: sink, table: newTable()}
+	return &Reassembler{cfg: cfg, sink: sink, table: newTable(cfg.Outside)}
 }
 
 // Stats gives the counters so far.
@@ -194,8 +200,8 @@ func (r *Reassembler) packet(b *ntpac.Batch, p *ntpac.Packet, staged int) {
 	f, ix := r.table.findAt(r.found[staged], p.Hash, key)
 	switch {
 	case f == nil:
-		if r.table.used >= r.cfg.MaxFlows {
-			r.evict()
+		if g := ntpac.Shard(p.Hash); int(r.table.groups[g].n) >= r.cfg.MaxFlows {
+			r.makeRoom(g, now)
 		}
 		f, ix = r.table.add(p.Hash, key)
 		r.begin(f, ix, p, side, now)
@@ -322,5 +328,5 @@ func (r *Reassembler) Flush() {
 		r.finish(f, ix, cause)
 	}
 	r.table.mem.release()
-	r.table, r.wheel, r.due, r.extras, r.segs, r.held, r.strays = newTable(), wheel{}, dueQueue{}, extras{}, segmentPool{}, heldPool{}, strayPool{}
+	r.table, r.wheel, r.due, r.extras, r.segs, r.held, r.strays = newTable(r.cfg.Outside), wheel{}, dueQueue{}, extras{}, segmentPool{}, heldPool{}, strayPool{}
 }

@@ -33,7 +33,7 @@ type Loader interface {
 type Collector struct {
 	Sources   []ntpac.SourceID // of the merge group, by index
 	Reference bool             // payload is kept by reference: no chunks of the two sides
-	Budget    int64            // bytes of gathered payload; beyond it, quiet conversations are parked
+	Budget    int64            // bytes of open conversations and their payload; beyond it, quiet ones are parked
 	Parked    uint64           // partial chunks that were written early to keep within the budget
 	Hash      func() hash.Hash // of the streams; nil is SHA-256. Another one is for measuring
 
@@ -44,6 +44,7 @@ type Collector struct {
 	free   []uint32
 	n      uint32
 	held   int64 // bytes in buffers
+	open   int64 // conversations
 	parkAt int64 // above Budget: parking is tried when held is above it, too
 	hand   uint32
 	event  []byte
@@ -103,6 +104,12 @@ func NewCollector(out Out, load Loader, bufs *Buffers) *Collector {
 // as it could be wrong.
 func (c *Collector) Err() error { return c.err }
 
+// openCost is what an open conversation takes beside its buffers, here and in the reassembler.
+const openCost = 512
+
+// used is what counts against the budget.
+func (c *Collector) used() int64 { return c.held + c.open*openCost }
+
 // Held is how many bytes the buffers take.
 func (c *Collector) Held() int64 { return c.held }
 
@@ -123,6 +130,7 @@ func (c *Collector) Open() uint32 {
 		h = c.n
 		c.n++
 	}
+	c.open++
 	g := c.at(h)
 	g.used, g.touched = true, true
 	g.srcs = g.few[:0]
@@ -455,6 +463,13 @@ func (c *Collector) finalSum(s *stream) (sum ntpac.Hash) {
 	return sum
 }
 
+// vacate makes the place of a conversation free.
+func (c *Collector) vacate(h uint32) {
+	*c.at(h) = gathered{}
+	c.free = append(c.free, h)
+	c.open--
+}
+
 // release forgets a conversation and gives its record out, with its buffers while they are whole.
 func (c *Collector) release(h uint32, conv *ntpac.Conversation, resident, inline bool) {
 	g := c.at(h)
@@ -475,8 +490,7 @@ func (c *Collector) release(h uint32, conv *ntpac.Conversation, resident, inline
 			c.drop(&s.more.prev)
 		}
 	}
-	*g = gathered{}
-	c.free = append(c.free, h)
+	c.vacate(h)
 	if c.err == nil {
 		c.out.Conversation(conv, mem)
 	}

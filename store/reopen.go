@@ -28,8 +28,7 @@ func (c *Collector) Reopen(id ntpac.ConversationID) (uint32, bool) {
 	for i := range g.stream {
 		c.drop(&g.stream[i].buf)
 	}
-	*g = gathered{}
-	c.free = append(c.free, h)
+	c.vacate(h)
 	return 0, false
 }
 
