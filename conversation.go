@@ -137,6 +137,7 @@ const (
 	LimitHistory                       // alternatives or other history were given up at the limit
 	ResetData                          // data came after a RST
 	SimOpen                            // both sides sent SYN
+	LimitGaps                          // it has as many holes as one may have, and goes on in another conversation
 )
 
 // Referenced marks a conversation whose payload is kept by reference. It says how it is stored, not
@@ -144,7 +145,7 @@ const (
 const Referenced ConvFlags = 1 << 31
 
 var convFlagNames = [...]string{"midstream", "head-unknown", "one-sided", "truncated", "bad-checksum",
-	"limit-memory", "limit-order", "limit-history", "data-after-reset", "simultaneous-open"}
+	"limit-memory", "limit-order", "limit-history", "data-after-reset", "simultaneous-open", "limit-gaps"}
 
 // Names lists the flags that are set.
 func (f ConvFlags) Names() []string {

@@ -88,28 +88,33 @@ type extra struct {
 	next    uint32    // in the list of free ones
 }
 
-// extras keeps extra records in one slab without pointers.
+// extras keeps extra records in slabs without pointers, which never move. Index 0 is none.
 type extras struct {
-	slab []extra
-	free uint32
+	slabs [][]extra
+	n     uint32 // records ever taken
+	free  uint32
 }
 
-// of gives the flow's extra, which is made where there is none. It is valid until the next call.
+const extrasLen = 1024
+
+func (x *extras) at(k uint32) *extra { return &x.slabs[k/extrasLen][k%extrasLen] }
+
+// of gives the flow's extra, which is made where there is none.
 func (x *extras) of(f *flow) *extra {
 	if f.extra != 0 {
-		return &x.slab[f.extra]
+		return x.at(f.extra)
 	}
 	if x.free != 0 {
-		f.extra, x.free = x.free, x.slab[x.free].next
-		x.slab[f.extra] = extra{}
+		f.extra, x.free = x.free, x.at(x.free).next
 	} else {
-		if len(x.slab) == 0 {
-			x.slab = append(x.slab, extra{})
+		if x.n++; int(x.n) >= len(x.slabs)*extrasLen {
+			x.slabs = append(x.slabs, make([]extra, extrasLen))
 		}
-		x.slab = append(x.slab, extra{})
-		f.extra = uint32(len(x.slab) - 1)
+		f.extra = x.n
 	}
-	return &x.slab[f.extra]
+	e := x.at(f.extra)
+	*e = extra{}
+	return e
 }
 
 // look gives the flow's extra to read; where there is none, one of zeros.
@@ -117,12 +122,12 @@ func (x *extras) look(f *flow) extra {
 	if f.extra == 0 {
 		return extra{}
 	}
-	return x.slab[f.extra]
+	return *x.at(f.extra)
 }
 
 func (x *extras) give(f *flow) {
 	if f.extra != 0 {
-		x.slab[f.extra].next, x.free = x.free, f.extra
+		x.at(f.extra).next, x.free = x.free, f.extra
 		f.extra = 0
 	}
 }

@@ -1,6 +1,10 @@
 package reassembly
 
-import "ntpac"
+import (
+	"unsafe"
+
+	"ntpac"
+)
 
 // A side whose SYN was not captured starts at its first captured byte. Which that is, is known when
 // the reorder window has passed: until then its segments are held, offsets count from the first one
@@ -24,6 +28,9 @@ type heldPool struct {
 // beginning could still be shifted.
 const maxHeldEvents = 1 << 14
 
+// eventCost is the memory of an event that waits. It counts as that of segments does.
+const eventCost = int64(unsafe.Sizeof(ntpac.Event{}))
+
 func (p *heldPool) take() uint32 {
 	if k := p.free; k != 0 {
 		p.free = p.slab[k].next
@@ -38,7 +45,7 @@ func (p *heldPool) take() uint32 {
 
 func (p *heldPool) give(k uint32) {
 	w := &p.slab[k]
-	if cap(w.events) > 256 {
+	if cap(w.events) > 16 { // as many may be free as there were flows
 		w.events = nil
 	}
 	w.events, w.sides = w.events[:0], 0
@@ -46,7 +53,7 @@ func (p *heldPool) give(k uint32) {
 }
 
 // heldOf gives what a flow with heldFlow holds back.
-func (r *Reassembler) heldOf(f *flow) *held { return &r.held.slab[r.extras.slab[f.extra].held] }
+func (r *Reassembler) heldOf(f *flow) *held { return &r.held.slab[r.extras.at(f.extra).held] }
 
 func (r *Reassembler) hold(f *flow, ix uint32, side ntpac.Side, now ntpac.Time) {
 	f.half[side].state |= holding
@@ -98,7 +105,8 @@ func (r *Reassembler) release(f *flow, ix uint32, side ntpac.Side) {
 		for i := range w.events {
 			r.sink.Event(f.handle, &w.events[i])
 		}
-		r.held.give(r.extras.slab[f.extra].held)
+		r.segs.held -= eventCost * int64(len(w.events))
+		r.held.give(r.extras.at(f.extra).held)
 	}
 	r.drain(f, side)
 	r.arm(f, ix, side)

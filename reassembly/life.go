@@ -41,6 +41,7 @@ func (r *Reassembler) revive(f *flow, ix uint32) bool {
 	f.handle = h
 	f.status &^= emitted
 	f.revision++
+	r.gaps += int64(f.gaps)
 	r.stats.Open++
 	r.stats.Reopened++
 	if f.status&closing != 0 {
@@ -245,6 +246,7 @@ func (r *Reassembler) finish(f *flow, ix uint32, cause ntpac.CloseCause) {
 	c := r.conversation(f)
 	c.Close = cause
 	f.status = f.status&^waiting | emitted
+	r.gaps -= int64(f.gaps)
 	r.stats.Open--
 	r.sink.Close(f.handle, c)
 }

@@ -193,3 +193,109 @@ func TestOrderLimitIsTheFlowsOwn(t *testing.T) {
 		}
 	}
 }
+
+// Where too much waits behind holes, whoever has gathered most gives up first; others wait on.
+func TestMaxHeldIsPaidByWhoFillsIt(t *testing.T) {
+	c := pcaptest.New()
+	c.Step = ntpac.Second / 10000
+	addrs := clients(3, 6)
+	modest := c.TCP(addrs[0], pcaptest.Server)
+	modest.Open()
+	late := modest.Seq[ntpac.Up]
+	modest.Skip(ntpac.Up, 5)
+	modest.Send(ntpac.Up, []byte(" world"))
+	for _, a := range addrs[1:] {
+		k := c.TCP(a, pcaptest.Server)
+		k.AckEvery = 0
+		k.Open()
+		k.Skip(ntpac.Up, 100)
+		k.Send(ntpac.Up, make([]byte, 60*k.MSS))
+	}
+	modest.At(ntpac.Up, pcaptest.ACK, late, modest.Seq[ntpac.Down], []byte("hello"))
+	out := (&pipeline{cfg: reassembly.Config{MaxHeld: 100 * 1500}}).run(t, c.Frames)
+	limited := 0
+	for _, v := range out.convs() {
+		if v.c.ClientEnd() == addrs[0] {
+			if v.c.Flags != 0 || v.c.In(ntpac.Up).Bytes != 11 || v.c.In(ntpac.Up).Missing != 0 {
+				t.Errorf("the modest one: flags %v, %+v", v.c.Flags.Names(), v.c.In(ntpac.Up))
+			}
+			continue
+		}
+		if v.c.Flags&ntpac.LimitMemory != 0 {
+			limited++
+			if g := v.gaps[v.c.Side(ntpac.Up)]; len(g) != 1 || g[0].Cause != ntpac.GapLimit {
+				t.Errorf("gaps %v", g)
+			}
+		}
+		if v.c.In(ntpac.Up).Bytes != 60*1448 {
+			t.Errorf("%d bytes", v.c.In(ntpac.Up).Bytes)
+		}
+	}
+	if limited < 3 || out.stats.MemoryLimit != uint64(limited) {
+		t.Errorf("%d were limited, %+v", limited, out.stats)
+	}
+}
+
+// A conversation with too many holes is ended and goes on in another one: no captured byte is lost, and no
+// list of holes is longer than the limit by more than a few.
+func TestMaxGaps(t *testing.T) {
+	for _, cfg := range []reassembly.Config{{MaxGaps: 20}, {MaxHeld: 16 * 32}} {
+		c := pcaptest.New()
+		c.Step = ntpac.Second / 2
+		k := c.TCP(pcaptest.Client, pcaptest.Server)
+		k.Open()
+		var sent int64
+		for i := range 100 {
+			data := []byte{byte(i), 1, 2, 3}
+			k.Send(ntpac.Up, data)
+			sent += int64(len(data))
+			k.Skip(ntpac.Up, 50)
+			k.Packet(ntpac.Down, pcaptest.ACK, nil)
+		}
+		k.Close()
+		out := (&pipeline{cfg: cfg}).run(t, c.Frames)
+		vs := out.convs()
+		var got, missing int64
+		for i, v := range vs {
+			up := v.c.In(ntpac.Up)
+			got += up.Bytes
+			missing += up.Missing
+			if last := i == len(vs)-1; last != (v.c.Flags&ntpac.LimitGaps == 0) || last != (v.c.Close == ntpac.CloseFin) || (i > 0) != (v.c.SplitBy == "limit") {
+				t.Errorf("%d: close %v, split by %q, flags %v", i, v.c.Close, v.c.SplitBy, v.c.Flags.Names())
+			}
+			if (v.c.Flags&ntpac.LimitMemory != 0) != (cfg.MaxGaps == 0 && i < len(vs)-1) {
+				t.Errorf("%d: flags %v", i, v.c.Flags.Names())
+			}
+			if n := len(v.gaps[0]) + len(v.gaps[1]); n > 22 {
+				t.Errorf("%d holes", n)
+			}
+		}
+		if got != sent || len(vs) < 5 || out.stats.GapLimit != uint64(len(vs)-1) || missing < 90*50 {
+			t.Errorf("%d of %d bytes, %d missing, in %d conversations; %+v", got, sent, missing, len(vs), out.stats)
+		}
+	}
+}
+
+// What waits for the reorder window is bounded, also where nothing is missing: at the beginning of a capture
+// all connections are without theirs.
+func TestHeldHeadsAreBounded(t *testing.T) {
+	c := pcaptest.New()
+	c.Step = 1000
+	addrs := clients(3, 300)
+	for _, a := range addrs {
+		k := c.TCP(a, pcaptest.Server)
+		for range 20 {
+			k.Send(ntpac.Up, make([]byte, 10))
+		}
+	}
+	cfg := reassembly.Config{MaxHeld: 64 << 10}
+	out := (&pipeline{cfg: cfg}).run(t, c.Frames)
+	for _, v := range out.convs() {
+		if v.c.In(ntpac.Up).Bytes != 200 || v.c.In(ntpac.Up).Missing != 0 {
+			t.Errorf("%+v", v.c.In(ntpac.Up))
+		}
+	}
+	if out.stats.MemoryLimit == 0 {
+		t.Errorf("%+v", out.stats)
+	}
+}

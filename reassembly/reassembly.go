@@ -24,6 +24,7 @@ type Config struct {
 	Duplicate ntpac.Time // window in which an equal packet is the same packet; default 50 ms, at most 500 ms, below 0 for none
 	MaxOrder  int        // out-of-order segments held per direction; default 4096, at most 32768
 	MaxHeld   int64      // bytes of out-of-order segments held in all; default 256 MiB
+	MaxGaps   int        // holes of one conversation; default 65,536
 	MaxFlows  int        // conversations of one virtual shard that are open or remembered; default 4096
 	Checksums Checksums
 	KeyVLAN   bool
@@ -61,6 +62,9 @@ func (c *Config) defaults() {
 	c.MaxOrder = min(c.MaxOrder, 1<<15)
 	if c.MaxHeld == 0 {
 		c.MaxHeld = 256 << 20
+	}
+	if c.MaxGaps == 0 {
+		c.MaxGaps = 1 << 16
 	}
 	if c.MaxFlows == 0 {
 		c.MaxFlows = 4096
@@ -112,6 +116,7 @@ type Stats struct {
 	Forgotten     uint64 // and those that had ended and could have been recognised longer
 	OrderLimit    uint64 // holes given up at MaxOrder
 	MemoryLimit   uint64 // and at MaxHeld
+	GapLimit      uint64 // conversations that MaxGaps ended; their streams go on in others
 }
 
 // Add adds another reassembler's counters.
@@ -132,6 +137,7 @@ func (s *Stats) Add(o Stats) {
 	s.Forgotten += o.Forgotten
 	s.OrderLimit += o.OrderLimit
 	s.MemoryLimit += o.MemoryLimit
+	s.GapLimit += o.GapLimit
 }
 
 // Reassembler rebuilds the conversations of the packets pushed into it. Use by one goroutine.
@@ -154,7 +160,9 @@ type Reassembler struct {
 	sides  [stride]ntpac.Side
 	found  [stride]uint32
 	moved  uint64      // what touching read: keeps the loads alive
+	gaps   int64       // holes of the conversations that are open
 	doomed []candidate // scratch of makeRoom
+	piles  []pile      // scratch of relieve
 }
 
 // New makes a Reassembler that gives what it finds to sink.
@@ -214,6 +222,9 @@ func (r *Reassembler) packet(b *ntpac.Batch, p *ntpac.Packet, staged int) {
 			r.restart(f, ix, p, side, now, noSplit)
 		}
 	}
+	if r.tooManyGaps(f) {
+		r.endForGaps(f, ix, p, side, now)
+	}
 	if key.Proto() == ntpac.TCP {
 		r.tcp(f, ix, b, p, side, now)
 	} else {
@@ -257,6 +268,7 @@ func (r *Reassembler) record(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet
 func (r *Reassembler) put(f *flow, ix uint32, e *ntpac.Event) {
 	if f.status&heldFlow != 0 {
 		w := r.heldOf(f)
+		r.segs.held += eventCost
 		if w.events = append(w.events, *e); len(w.events) >= maxHeldEvents {
 			r.release(f, ix, ntpac.A)
 			r.release(f, ix, ntpac.B)

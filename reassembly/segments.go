@@ -198,6 +198,8 @@ func (r *Reassembler) giveUp(f *flow, side ntpac.Side, end int64, cause ntpac.Ga
 	r.sink.Gap(f.handle, side, ntpac.Gap{Off: h.next, Len: n, Cause: cause})
 	h.next = end
 	h.high = max(h.high, end)
+	f.gaps++
+	r.gaps++
 	r.extras.of(f).missing[side] += n
 	r.stats.GapBytes += n
 }

@@ -54,7 +54,7 @@ func (s *keptStray) ack() uint32    { return binary.BigEndian.Uint32(s.header()[
 
 // keptOf gives the stray of a side with sawStray.
 func (r *Reassembler) keptOf(f *flow, side ntpac.Side) *keptStray {
-	return &r.strays.slab[r.extras.slab[f.extra].stray[side]]
+	return &r.strays.slab[r.extras.at(f.extra).stray[side]]
 }
 
 // goesOn reports whether a segment goes on where the stray of its side ended.

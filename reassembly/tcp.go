@@ -343,25 +343,20 @@ func (r *Reassembler) advanceSide(f *flow, ix uint32, side ntpac.Side) {
 		r.drain(f, side)
 		r.arm(f, ix, side)
 	}
-	for int(h.nsegs) > r.cfg.MaxOrder || r.segs.held > r.cfg.MaxHeld && h.segs != 0 {
-		r.limit(f, ix, side)
+	for int(h.nsegs) > r.cfg.MaxOrder {
+		f.flags |= ntpac.LimitOrder
+		r.stats.OrderLimit++
+		r.limit(f, ix, side, ntpac.GapWindow)
+	}
+	if r.segs.held > r.cfg.MaxHeld {
+		r.relieve()
 	}
 }
 
 // limit gives up a hole when too much waits behind it: either a receiver's window would be full, or the
 // reassembler has no more memory to wait with.
-func (r *Reassembler) limit(f *flow, ix uint32, side ntpac.Side) {
-	h := &f.half[side]
-	cause := ntpac.GapWindow
-	if int(h.nsegs) > r.cfg.MaxOrder {
-		f.flags |= ntpac.LimitOrder
-		r.stats.OrderLimit++
-	} else {
-		cause = ntpac.GapLimit
-		f.flags |= ntpac.LimitMemory
-		r.stats.MemoryLimit++
-	}
-	if h.state&holding != 0 {
+func (r *Reassembler) limit(f *flow, ix uint32, side ntpac.Side, cause ntpac.GapCause) {
+	if f.half[side].state&holding != 0 {
 		r.release(f, ix, side)
 		return
 	}

@@ -35,6 +35,7 @@ type Collector struct {
 	Reference bool             // payload is kept by reference: no chunks of the two sides
 	Budget    int64            // bytes of open conversations and their payload; beyond it, quiet ones are parked
 	Parked    uint64           // partial chunks that were written early to keep within the budget
+	Lost      uint64           // alternatives that were given up at a limit
 	Hash      func() hash.Hash // of the streams; nil is SHA-256. Another one is for measuring
 
 	out    Out
@@ -45,6 +46,7 @@ type Collector struct {
 	n      uint32
 	held   int64 // bytes in buffers
 	open   int64 // conversations
+	alts   int64 // bytes of alternatives, which are held too
 	parkAt int64 // above Budget: parking is tried when held is above it, too
 	hand   uint32
 	event  []byte
@@ -376,21 +378,27 @@ func (c *Collector) given(g *gathered, stream uint8, k int64) []byte {
 	return c.old.b
 }
 
-// Limits of the alternatives that one side keeps.
+// Limits of the alternatives that one side keeps. All open conversations together keep a quarter of the budget.
 const (
 	maxConflicts = 4096
 	maxAltBytes  = 4 << 20
+	altCost      = 96      // of one, beside its bytes
+	leastAlts    = 1 << 20 // however small the budget is
 )
 
 // Conflict keeps an alternative.
 func (c *Collector) Conflict(h uint32, side ntpac.Side, k ntpac.Conflict) {
 	g := c.at(h)
 	m := g.stream[side].extra()
-	if len(m.conflicts) >= maxConflicts || m.altBytes+int64(len(k.Alt)) > maxAltBytes {
+	cost := altCost + int64(len(k.Alt))
+	if len(m.conflicts) >= maxConflicts || m.altBytes+int64(len(k.Alt)) > maxAltBytes || c.alts+cost > max(c.Budget/4, leastAlts) {
 		m.altLost = true
+		c.Lost++
 		return
 	}
 	m.altBytes += int64(len(k.Alt))
+	c.alts += cost
+	c.held += cost
 	k.Alt = slices.Clone(k.Alt)
 	k.From = g.source(k.From)
 	m.conflicts = append(m.conflicts, k)
@@ -465,7 +473,15 @@ func (c *Collector) finalSum(s *stream) (sum ntpac.Hash) {
 
 // vacate makes the place of a conversation free.
 func (c *Collector) vacate(h uint32) {
-	*c.at(h) = gathered{}
+	g := c.at(h)
+	for i := range g.stream {
+		if m := g.stream[i].more; m != nil {
+			cost := int64(len(m.conflicts))*altCost + m.altBytes
+			c.alts -= cost
+			c.held -= cost
+		}
+	}
+	*g = gathered{}
 	c.free = append(c.free, h)
 	c.open--
 }

@@ -31,6 +31,7 @@ type options struct {
 	flows            int
 	endless, memory  traffic.Size
 	workers          int
+	write            bool
 }
 
 func main() {
@@ -41,6 +42,7 @@ func main() {
 	flag.IntVar(&o.flows, "flows", 5_000_000, "conversations of a flood")
 	flag.Var(&o.endless, "endless", "bytes of the conversation that does not end")
 	flag.Var(&o.memory, "memory", "what the process is allowed, and may not exceed")
+	flag.BoolVar(&o.write, "write", false, "write the traffic of the first case that fits to standard output, and measure nothing")
 	flag.IntVar(&o.workers, "workers", 2, "workers of the product")
 	flag.Parse()
 	if err := run(context.Background(), &o, os.Stdout); err != nil {
@@ -50,6 +52,14 @@ func main() {
 }
 
 func run(ctx context.Context, o *options, out io.Writer) error {
+	if o.write {
+		for _, c := range cases(o) {
+			if strings.Contains(c.name, o.only) {
+				w := bufio.NewWriter(out)
+				return errors.Join(c.write(w), w.Flush())
+			}
+		}
+	}
 	fmt.Fprintln(out, "| traffic | packets | conversations | ended by the limit | CPU s | us a packet | store MB | peak MB | allowed MB |")
 	fmt.Fprintln(out, "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
 	var failed []error

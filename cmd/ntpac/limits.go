@@ -21,7 +21,7 @@ type limits struct {
 }
 
 // limit sets the limits. Of the memory the stages' buffers get about half; the rest is for the index, the
-// garbage between two collections, and stacks.
+// garbage between two collections, stacks, the program itself, and what the collector of garbage is late with.
 func limit(workers int, memory size) *limits {
 	if workers < runtime.GOMAXPROCS(0) {
 		runtime.GOMAXPROCS(workers)
@@ -29,7 +29,7 @@ func limit(workers int, memory size) *limits {
 	if memory <= 0 {
 		memory = defaultMemory
 	}
-	l := &limits{memory: int64(memory), heap: int64(memory) * 85 / 100}
+	l := &limits{memory: int64(memory), heap: int64(memory) * 4 / 5}
 	debug.SetMemoryLimit(l.heap)
 	return l
 }
