@@ -81,9 +81,10 @@ const (
 	GapClose                  // still missing when the conversation ended
 	GapLimit                  // a memory limit forced the decision
 	GapCut                    // the snap length cut the packets
+	GapCauses                 // how many causes there are
 )
 
-var gapCauses = [...]string{"acked", "window", "close", "limit", "cut"}
+var gapCauses = [GapCauses]string{"acked", "window", "close", "limit", "cut"}
 
 // String is the cause as the contract names it.
 func (c GapCause) String() string { return gapCauses[c] }
@@ -131,7 +132,7 @@ const (
 	HeadUnknown                        // a side's offset 0 is its first captured byte, not its first byte
 	OneSided                           // a direction without any packet
 	Truncated                          // the snap length cut packets
-	BadChecksum                        // segments with invalid checksums contributed bytes
+	BadChecksum                        // segments with invalid checksums; they brought bytes only where --checksums allows it
 	LimitMemory                        // evicted for the process's memory
 	LimitOrder                         // out-of-order bytes were given up at the limit
 	LimitHistory                       // alternatives or other history were given up at the limit

@@ -20,9 +20,12 @@ type Fragments struct {
 	Seen       uint64 // fragments
 	Rebuilt    uint64 // datagrams
 	Incomplete uint64 // datagrams given up
+	Limited    uint64 // of them those that a limit of memory did not let wait longer
 	Overlaps   uint64 // bytes that a later fragment brought again, with other content
 	Repeated   uint64 // fragments of datagrams that were whole already
 	Bad        uint64 // fragments left out: cut by the snap length, or against the rules
+	Used       uint64 // fragments of the datagrams that were rebuilt
+	Abandoned  uint64 // and of those given up. With Repeated and Bad they are all
 }
 
 // partialEntry is a place in the order of arrival.
@@ -187,6 +190,7 @@ func (g *Fragments) emit(k packet.RawKey, q *partial, last *ntpac.Packet, now nt
 	delete(g.open, k)
 	g.held -= q.cost
 	g.Rebuilt++
+	g.Used += uint64(len(q.pieces))
 	mem := packet.AppendHeader(make([]byte, 0, len(q.first)+q.total), q.first, &q.header, q.total)
 	head := len(mem)
 	mem = append(mem, q.data[:q.total]...)
@@ -245,12 +249,15 @@ func (g *Fragments) expire(now ntpac.Time) {
 	for len(g.order) > 0 {
 		w := &g.order[0]
 		if g.open[w.key] == w.q {
-			if now-w.q.since < fragmentTime && len(g.open) < maxPartials && g.held < maxFragBytes {
-				break
+			if now-w.q.since < fragmentTime {
+				if len(g.open) < maxPartials && g.held < maxFragBytes {
+					break
+				}
+				g.Limited++
 			}
 			delete(g.open, w.key)
 			g.held -= w.q.cost
-			g.Incomplete++
+			g.giveUp(w.q)
 		}
 		w.q = nil
 		g.order = g.order[1:]
@@ -267,9 +274,16 @@ func (g *Fragments) expire(now ntpac.Time) {
 	}
 }
 
+func (g *Fragments) giveUp(q *partial) {
+	g.Incomplete++
+	g.Abandoned += uint64(len(q.pieces))
+}
+
 // Flush gives up what is still incomplete.
 func (g *Fragments) Flush() {
-	g.Incomplete += uint64(len(g.open))
+	for _, q := range g.open {
+		g.giveUp(q)
+	}
 	clear(g.open)
 	g.order, g.held = nil, 0
 }

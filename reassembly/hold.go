@@ -125,9 +125,11 @@ func (r *Reassembler) rebase(f *flow, side ntpac.Side, by int64) {
 	for h.segs != 0 && r.segs.first(h).off < 0 {
 		if s := r.segs.first(h); s.end > 0 {
 			n := min(int(-s.off), len(s.data))
+			r.stats.outside(n)
 			s.data, s.off = s.data[:copy(s.data, s.data[n:])], 0
 			break
 		}
+		r.stats.outside(len(r.segs.first(h).data))
 		r.segs.give(r.segs.shift(h))
 		r.stats.OutOfWindow++
 	}

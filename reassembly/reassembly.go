@@ -98,48 +98,6 @@ type Sink interface {
 	Reopen(id ntpac.ConversationID) (h uint32, ok bool)
 }
 
-// Stats counts what a reassembler did.
-type Stats struct {
-	Packets       uint64
-	Conversations uint64
-	Open          uint64 // now
-	Reopened      uint64 // conversations that went on after they had been closed
-	Duplicates    uint64
-	Retransmitted uint64 // segments that brought nothing new
-	OutOfOrder    uint64
-	OutOfWindow   uint64 // segments that lie outside what their stream can hold
-	BadChecksum   uint64
-	GapBytes      int64
-	Late          uint64 // bytes that came when their range had been given up; kept as alternatives
-	Conflicts     uint64 // bytes
-	Evicted       uint64 // conversations that MaxFlows ended
-	Forgotten     uint64 // and those that had ended and could have been recognised longer
-	OrderLimit    uint64 // holes given up at MaxOrder
-	MemoryLimit   uint64 // and at MaxHeld
-	GapLimit      uint64 // conversations that MaxGaps ended; their streams go on in others
-}
-
-// Add adds another reassembler's counters.
-func (s *Stats) Add(o Stats) {
-	s.Packets += o.Packets
-	s.Conversations += o.Conversations
-	s.Open += o.Open
-	s.Reopened += o.Reopened
-	s.Duplicates += o.Duplicates
-	s.Retransmitted += o.Retransmitted
-	s.OutOfOrder += o.OutOfOrder
-	s.OutOfWindow += o.OutOfWindow
-	s.BadChecksum += o.BadChecksum
-	s.GapBytes += o.GapBytes
-	s.Late += o.Late
-	s.Conflicts += o.Conflicts
-	s.Evicted += o.Evicted
-	s.Forgotten += o.Forgotten
-	s.OrderLimit += o.OrderLimit
-	s.MemoryLimit += o.MemoryLimit
-	s.GapLimit += o.GapLimit
-}
-
 // Reassembler rebuilds the conversations of the packets pushed into it. Use by one goroutine.
 type Reassembler struct {
 	cfg    Config
@@ -203,6 +161,7 @@ func (r *Reassembler) Push(b *ntpac.Batch) {
 // packet processes one packet, of which the staging knows key and side, and a guess where its flow is.
 func (r *Reassembler) packet(b *ntpac.Batch, p *ntpac.Packet, staged int) {
 	r.stats.Packets++
+	r.stats.Payload.Read += uint64(p.PayCap)
 	now := p.Effective()
 	key, side := &r.keys[staged], r.sides[staged]
 	f, ix := r.table.findAt(r.found[staged], p.Hash, key)
@@ -245,7 +204,7 @@ func (r *Reassembler) observe(b *ntpac.Batch, p *ntpac.Packet, side ntpac.Side) 
 
 // duplicate records a packet that was captured twice.
 func (r *Reassembler) duplicate(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, e *ntpac.Event) {
-	r.stats.Duplicates++
+	r.stats.repeated(p)
 	r.extras.of(f).dups[e.Side()]++
 	r.record(f, ix, b, p, e)
 }
@@ -306,8 +265,10 @@ func (r *Reassembler) recordPieces(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.
 		switch { // the datagram itself counted as one
 		case i == 0 || q.Again:
 		case v.Flags&ntpac.EvDup != 0:
+			r.stats.Duplicates++
 			r.extras.of(f).dups[side]++
 		default:
+			r.stats.Analysed++
 			f.half[side].packets++
 		}
 		r.put(f, ix, &v)
