@@ -34,6 +34,8 @@ type dispatcher struct {
 	drain   context.Context // ends when nothing new should be opened
 	clock   reassembly.Clock
 	held    int64 // bytes of batches that may wait for their turn in merged order
+
+	undecodable uint64 // fragments of rebuilt datagrams that are none
 }
 
 // lookahead is how many batches a single source is read ahead of its processing. Should its time run
@@ -259,6 +261,11 @@ func (d *dispatcher) defragment(b *ntpac.Batch, from int) *ntpac.Batch {
 		q := &out.Packets[n]
 		frame := out.Frame(q)
 		if v := packet.DecodeDatagram(frame, q); v != packet.OK {
+			for _, piece := range out.Datagrams[q.Frag].Pieces {
+				if !piece.Again {
+					d.undecodable++
+				}
+			}
 			out.Packets = out.Packets[:n]
 			continue
 		}
