@@ -95,7 +95,7 @@ type extras struct {
 	free  uint32
 }
 
-const extrasLen = 1024
+const extrasLen = 4096
 
 func (x *extras) at(k uint32) *extra { return &x.slabs[k/extrasLen][k%extrasLen] }
 
@@ -135,6 +135,9 @@ func (x *extras) give(f *flow) {
 // slabLen flows make one slab; slabs never move, so that pointers into them stay valid.
 const slabLen = 4096
 
+// linksLen is how many flows' links make one slab.
+const linksLen = 4 * slabLen
+
 // table finds flows: open addressing over (tag, index) pairs, linear probing, deletion by shifting
 // back. The tag is 32 bits of the flow hash, not those that choose the shard; its low bits are the
 // place, so that the table grows and shrinks without a look at the flows.
@@ -143,7 +146,7 @@ type table struct {
 	mask  uint64
 	used  int
 	slabs [][]flow
-	links [][]links // of the flows of each slab
+	links [][]links
 	mem   *arena
 	free  []uint32
 	count uint32 // flows ever carved out of slabs
@@ -174,7 +177,7 @@ func tag(hash uint64) uint64 { return hash >> 22 & 0xffffffff }
 
 func (t *table) at(i uint32) *flow { return &t.slabs[i/slabLen][i%slabLen] }
 
-func (t *table) link(i uint32) *links { return &t.links[i/slabLen][i%slabLen] }
+func (t *table) link(i uint32) *links { return &t.links[i/linksLen][i%linksLen] }
 
 // find gives the flow of a key.
 func (t *table) find(hash uint64, key *packet.RawKey) (*flow, uint32) {
@@ -279,7 +282,9 @@ func (t *table) carve() uint32 {
 	}
 	if t.count%slabLen == 0 {
 		t.slabs = append(t.slabs, t.mem.flows())
-		t.links = append(t.links, make([]links, slabLen))
+		if t.count%linksLen == 0 {
+			t.links = append(t.links, make([]links, linksLen))
+		}
 	}
 	t.count++
 	return t.count - 1
