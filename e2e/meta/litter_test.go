@@ -35,9 +35,9 @@ var littered = law{
 		for _, f := range base.convs {
 			mine[f.ends()] = true
 		}
-		// Garbage that names a conversation's end points is counted as its packets.
+		// Garbage that names a conversation's end points is counted as its packets, and its checksums are seen.
 		v := view{conv: func(f *found) record {
-			r := f.record.without("capture", "packets_up", "packets_down", "last")
+			r := f.record.without("capture", "packets_up", "packets_down", "last").unflagged("bad-checksum")
 			if !*strict {
 				// While bytes are held, reassembly takes a segment with equal headers and other bytes for a duplicate.
 				r = r.without("duplicates_up", "duplicates_down")
