@@ -14,13 +14,14 @@ func (r *Reassembler) datagram(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Pack
 	data := frame[p.Pay : uint32(p.Pay)+p.PayCap]
 	d := mixBytes(digest(frame, p), data[:min(len(data), 32)])
 	f.stale(p.TS, r.cfg.Duplicate)
-	if r.repeated(f, d, side, b, p, frame, data) {
+	entry := datagramEntry(d, len(data), b.Blocks[p.Blk].Index, side, p.TS)
+	if r.repeated(f, entry, side, p, frame, data) {
 		e.Flags |= ntpac.EvDup | ntpac.EvNoData
 		e.Start = h.next
 		r.duplicate(f, ix, b, p, e)
 		return
 	}
-	f.rememberDatagram(d, len(data), b.Blocks[p.Blk].Index, side, p.TS)
+	r.rememberDatagram(f, entry, len(data), p.TS)
 	f.last = max(f.last, p.TS)
 	f.seen = f.last
 	h.packets++
@@ -33,16 +34,20 @@ func (r *Reassembler) datagram(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Pack
 
 // repeated recognises a datagram that was captured twice: equal, close in time, and either of the
 // same IP identification or seen by another source. An application may well send equal datagrams.
-func (r *Reassembler) repeated(f *flow, d uint64, side ntpac.Side, b *ntpac.Batch, p *ntpac.Packet, frame, data []byte) bool {
+func (r *Reassembler) repeated(f *flow, entry uint64, side ntpac.Side, p *ntpac.Packet, frame, data []byte) bool {
 	if len(data) > 0xffff {
 		return false
 	}
-	seen, ok := f.sawDatagram(d, len(data), b.Blocks[p.Blk].Index, side, p.TS, r.cfg.Duplicate)
+	seen, ok := r.sawDatagram(f, entry, side, p.TS)
 	if !ok {
 		return false
 	}
-	if !seen.other && (p.Flags&ntpac.IPv6 != 0 || frame[p.L3+4] == 0 && frame[p.L3+5] == 0) {
+	if seen.from == uint8(entry>>32) && (p.Flags&ntpac.IPv6 != 0 || frame[p.L3+4] == 0 && frame[p.L3+5] == 0) {
 		return false
 	}
-	return r.equal(f, side, seen.off, data)
+	if !r.equal(f, side, seen.off, data) {
+		return false
+	}
+	r.recallPut(f, entry, seen.what(), p.TS, 0)
+	return true
 }

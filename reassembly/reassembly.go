@@ -108,6 +108,7 @@ type Stats struct {
 	Evicted       uint64 // conversations that MaxFlows ended or made forgotten
 	OrderLimit    uint64 // holes given up at MaxOrder
 	MemoryLimit   uint64 // and at MaxHeld
+	Unremembered  uint64 // packets whose copies are not recognised: see maxRecall
 }
 
 // Add adds another reassembler's counters.
@@ -127,6 +128,7 @@ func (s *Stats) Add(o Stats) {
 	s.Evicted += o.Evicted
 	s.OrderLimit += o.OrderLimit
 	s.MemoryLimit += o.MemoryLimit
+	s.Unremembered += o.Unremembered
 }
 
 // Reassembler rebuilds the conversations of the packets pushed into it. Use by one goroutine.
@@ -140,6 +142,7 @@ type Reassembler struct {
 	segs   segmentPool
 	held   heldPool
 	strays strayPool
+	recall recall
 	now    ntpac.Time // the clock: nothing older follows
 	stats  Stats
 	idBuf  []byte
@@ -322,5 +325,5 @@ func (r *Reassembler) Flush() {
 		r.finish(f, ix, cause)
 	}
 	r.table.mem.release()
-	r.table, r.wheel, r.due, r.extras, r.segs, r.held, r.strays = newTable(), wheel{}, dueQueue{}, extras{}, segmentPool{}, heldPool{}, strayPool{}
+	r.table, r.wheel, r.due, r.extras, r.segs, r.held, r.strays, r.recall = newTable(), wheel{}, dueQueue{}, extras{}, segmentPool{}, heldPool{}, strayPool{}, recall{}
 }

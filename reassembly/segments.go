@@ -1,6 +1,10 @@
 package reassembly
 
-import "ntpac"
+import (
+	"bytes"
+
+	"ntpac"
+)
 
 // segment is a run of out-of-order bytes that waits for what comes before it. A segment without data
 // stands for bytes that the snap length cut away.
@@ -164,6 +168,23 @@ func (r *Reassembler) insert(h *half, off, end int64, data []byte, clash func(of
 	return fresh
 }
 
+// heldEqual reports whether bytes are what the held segments have at off, as far as they have it.
+func (r *Reassembler) heldEqual(h *half, off int64, data []byte) bool {
+	end := off + int64(len(data))
+	for k, left := h.segs, h.nsegs; left > 0; left-- {
+		k = r.segs.at(k).next
+		s := r.segs.at(k)
+		if s.off >= end {
+			return true
+		}
+		lo, hi := max(off, s.off), min(end, s.off+int64(len(s.data)))
+		if lo < hi && !bytes.Equal(data[lo-off:hi-off], s.data[lo-s.off:hi-s.off]) {
+			return false
+		}
+	}
+	return true
+}
+
 // drain emits the held segments that have become next.
 func (r *Reassembler) drain(f *flow, side ntpac.Side) {
 	h := &f.half[side]
@@ -215,6 +236,9 @@ func (r *Reassembler) arm(f *flow, ix uint32, side ntpac.Side) {
 	}
 	if h.acked > h.next && h.packets > 0 && h.state&(haveBase|holding) == haveBase {
 		x := r.extras.of(f)
+		if x.ackedAt[side] == 0 { // it was acknowledged before anything was known of the side
+			x.ackedAt[side] = f.last
+		}
 		h.gapDue, x.due[side] = x.ackedAt[side]+r.cfg.Window, h.acked
 		r.wait(f, ix, h.gapDue)
 	}

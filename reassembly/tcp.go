@@ -61,9 +61,9 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 	var t segmentView
 	frame := b.Frame(p)
 	t.read(frame, p, now)
-	d := digest(frame, p)
 	over := f.status&emitted != 0
-	if (!over || f.hasStrays()) && f.sawSegment(d, p.TS, r.cfg.Duplicate) && (over || r.sameBytes(f, side, &t)) {
+	d, again := r.recognise(f, side, &t, digest(frame, p), p.TS)
+	if again {
 		if over { // of one that is kept aside
 			r.stats.Duplicates++
 			return
@@ -76,7 +76,7 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 	}
 	v := r.judge(f, side, &t)
 	if r.follow(f, ix, &t, p, side, v) || over {
-		f.sawSegment(d, p.TS, r.cfg.Duplicate)
+		r.rememberSegment(f, d, p.TS)
 	}
 	me := &f.half[side]
 	switch {
@@ -157,17 +157,27 @@ func (r *Reassembler) invalid(t *segmentView, frame []byte, p *ntpac.Packet) boo
 	return false
 }
 
-// sameBytes guards duplicates: a packet with an equal header whose bytes differ is no duplicate.
+// sameBytes guards duplicates: a packet with an equal header whose bytes differ is no duplicate. What waits
+// behind a hole counts as much as what the stream has.
 func (r *Reassembler) sameBytes(f *flow, side ntpac.Side, t *segmentView) bool {
 	h := &f.half[side]
-	if len(t.payload) == 0 || h.state&haveBase == 0 {
-		return true
+	if h.state&haveBase == 0 {
+		return false
 	}
-	off := h.unwrap(t.seq)
-	if off < 0 || off+int64(len(t.payload)) > h.next {
-		return true
+	off, data := h.unwrap(t.seq), t.payload
+	if t.syn {
+		off++
 	}
-	return r.equal(f, side, off, t.payload)
+	if off < 0 {
+		return false
+	}
+	if n := min(h.next-off, int64(len(data))); n > 0 {
+		if !r.equal(f, side, off, data[:n]) {
+			return false
+		}
+		off, data = off+n, data[n:]
+	}
+	return r.heldEqual(h, off, data)
 }
 
 // learn sets where the streams start, from SYN and SYN-ACK, or provisionally from the first packet.
