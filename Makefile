@@ -13,7 +13,7 @@ FILE ?= testdata/tour.pcap
 STORE ?= ntpac-store
 BIN := bin/ntpac
 
-.PHONY: all build run test fmt vet staticcheck race fuzz-smoke fuzz cross accuracy truth law laws evidence bench bench-memory clean help
+.PHONY: all build run test fmt vet staticcheck race fuzz-smoke fuzz fuzz-seeds cross accuracy truth law laws evidence bench bench-memory clean help
 
 all: build
 
@@ -49,16 +49,24 @@ race:
 	@if scripts/need gcc; then race=1; else race=; echo "WITHOUT THE RACE DETECTOR" >&2; fi; \
 	CGO_ENABLED=$${race:-0} $(GO) test $${race:+-race -tags pebblegozstd} -timeout 15m ./...
 
-# The seeds of the fuzz targets run in the tests already; these look for new crashes.
-FUZZTIME ?= 10s
+# The seeds of the fuzz targets run in the tests already; these look for new crashes, from the real captures
+# in SHARED too, where there are some.
+FUZZTOTAL ?= 5m
+FUZZTIME ?= 5m
+FUZZ ?= .
 
-# Every fuzz target for FUZZTIME (default: 10s).
-fuzz-smoke:
-	@scripts/fuzz $(FUZZTIME)
+# The fuzz targets, FUZZTOTAL (default: 5m) divided among them.
+fuzz-smoke: fuzz-seeds
+	@scripts/fuzz --total $(FUZZTOTAL)
 
-# Every fuzz target for five minutes.
-fuzz:
-	@scripts/fuzz 5m
+# Every fuzz target, or those that match FUZZ, for FUZZTIME (default: 5m).
+fuzz: fuzz-seeds
+	@scripts/fuzz $(FUZZTIME) '$(FUZZ)'
+
+# Makes seeds for the fuzz targets of the captures in SHARED, in Go's cache.
+fuzz-seeds:
+	@if [ -d $(SHARED)/captures ]; then $(GO) run ./e2e/seeds $(SHARED)/captures; \
+	else echo "no $(SHARED)/captures: the seeds are those of the repository" >&2; fi
 
 # A day has its seed, so that a failure can be had again that day; the output says it for later.
 ROUNDS ?= 10000

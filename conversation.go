@@ -104,6 +104,17 @@ type Conflict struct {
 	From uint16 // its source: index in Conversation.Sources
 }
 
+// HasConflict reports whether one of the conflicts has these bytes at off, alone or among others.
+func HasConflict(conflicts []Conflict, off int64, alt []byte) bool {
+	for i := len(conflicts) - 1; i >= 0; i-- { // what comes again does so soon
+		c := &conflicts[i]
+		if at := off - c.Off; at >= 0 && at+int64(len(alt)) <= int64(len(c.Alt)) && bytes.Equal(c.Alt[at:at+int64(len(alt))], alt) {
+			return true
+		}
+	}
+	return false
+}
+
 // CloseCause says how a conversation ended.
 type CloseCause uint8
 

@@ -12,16 +12,15 @@ func (r *Reassembler) datagram(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Pack
 	h := &f.half[side]
 	e := r.observe(b, p, side)
 	data := frame[p.Pay : uint32(p.Pay)+p.PayCap]
-	d := mixBytes(digest(frame, p), data[:min(len(data), 32)])
-	f.stale(p.TS, r.cfg.Duplicate)
-	entry := datagramEntry(d, len(data), b.Blocks[p.Blk].Index, side, p.TS)
-	if r.repeated(f, entry, side, p, frame, data) {
+	d := mixBytes(digest(frame, p), data[:min(len(data), mixed)])
+	r.extras.stale(f, p.TS, r.cfg.Duplicate)
+	if r.repeated(f, d, side, b, p, frame, data) {
 		e.Flags |= ntpac.EvDup | ntpac.EvNoData
 		e.Start = h.next
 		r.duplicate(f, ix, b, p, e)
 		return
 	}
-	r.rememberDatagram(f, entry, len(data), p.TS)
+	r.extras.rememberDatagram(f, d, len(data), b.Blocks[p.Blk].Index, side, p.TS, r.cfg.Duplicate)
 	f.last = max(f.last, p.TS)
 	f.seen = f.last
 	h.packets++
@@ -34,20 +33,16 @@ func (r *Reassembler) datagram(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Pack
 
 // repeated recognises a datagram that was captured twice: equal, close in time, and either of the
 // same IP identification or seen by another source. An application may well send equal datagrams.
-func (r *Reassembler) repeated(f *flow, entry uint64, side ntpac.Side, p *ntpac.Packet, frame, data []byte) bool {
+func (r *Reassembler) repeated(f *flow, d uint64, side ntpac.Side, b *ntpac.Batch, p *ntpac.Packet, frame, data []byte) bool {
 	if len(data) > 0xffff {
 		return false
 	}
-	seen, ok := r.sawDatagram(f, entry, side, p.TS)
+	seen, ok := r.extras.sawDatagram(f, d, len(data), b.Blocks[p.Blk].Index, side, p.TS, r.cfg.Duplicate)
 	if !ok {
 		return false
 	}
-	if seen.from == uint8(entry>>32) && (p.Flags&ntpac.IPv6 != 0 || frame[p.L3+4] == 0 && frame[p.L3+5] == 0) {
+	if !seen.other && (p.Flags&ntpac.IPv6 != 0 || frame[p.L3+4] == 0 && frame[p.L3+5] == 0) {
 		return false
 	}
-	if !r.equal(f, side, seen.off, data) {
-		return false
-	}
-	r.recallPut(f, entry, seen.what(), p.TS, 0)
-	return true
+	return r.equal(f, side, seen.off, data)
 }

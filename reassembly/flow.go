@@ -85,13 +85,15 @@ type extra struct {
 	overlap [2]int64
 	stray   [2]uint32 // of a side with sawStray: index in Reassembler.strays
 	held    uint32    // index in Reassembler.held, of a flow with heldFlow
+	recent  uint32    // ring of the packets that flow.recent has no room for, 0 for none
 	next    uint32    // in the list of free ones
 }
 
 // extras keeps extra records in one slab without pointers.
 type extras struct {
-	slab []extra
-	free uint32
+	slab    []extra
+	free    uint32
+	recents recentPool
 }
 
 // of gives the flow's extra, which is made where there is none. It is valid until the next call.
@@ -122,6 +124,7 @@ func (x *extras) look(f *flow) extra {
 
 func (x *extras) give(f *flow) {
 	if f.extra != 0 {
+		x.forget(f)
 		x.slab[f.extra].next, x.free = x.free, f.extra
 		f.extra = 0
 	}

@@ -90,7 +90,9 @@ func FuzzReassembly(f *testing.F) {
 			return
 		}
 		cfg := reassembly.Config{MaxOrder: 20, Checksums: reassembly.Checksums(len(ops) % 3)}
-		want := (&pipeline{cfg: cfg, batch: 1 << 20, merge: true}).run(t, frames).text(sameInput)
+		out := (&pipeline{cfg: cfg, batch: 1 << 20, merge: true}).run(t, frames)
+		accounted(t, frames, cfg.Checksums, out)
+		want := out.text(sameInput)
 		// Which packets come late depends on how far a source is read ahead, so the batches stay as they are.
 		x := &pipeline{cfg: cfg, batch: 1 << 20, merge: true, workers: 2, clock: rand.New(rand.NewPCG(1, 1))}
 		if got := x.run(t, frames).text(sameInput); got != want {

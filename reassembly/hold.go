@@ -9,9 +9,10 @@ import "ntpac"
 // held is what waits while a flow's head is not final.
 type held struct {
 	events  []ntpac.Event
-	started [2]ntpac.Time // when the first bytes of a holding side came
-	sides   int           // how many sides are holding
-	next    uint32        // in the list of free ones
+	alts    [2][]ntpac.Conflict // other versions of what a holding side holds
+	started [2]ntpac.Time       // when the first bytes of a holding side came
+	sides   int                 // how many sides are holding
+	next    uint32              // in the list of free ones
 }
 
 // heldPool keeps helds. Index 0 is none.
@@ -41,7 +42,7 @@ func (p *heldPool) give(k uint32) {
 	if cap(w.events) > 256 {
 		w.events = nil
 	}
-	w.events, w.sides = w.events[:0], 0
+	w.events, w.alts, w.sides = w.events[:0], [2][]ntpac.Conflict{}, 0
 	w.next, p.free = p.free, k
 }
 
@@ -93,6 +94,10 @@ func (r *Reassembler) release(f *flow, ix uint32, side ntpac.Side) {
 	}
 	h.state &^= holding
 	w := r.heldOf(f)
+	for _, c := range w.alts[side] {
+		r.sink.Conflict(f.handle, side, c)
+	}
+	w.alts[side] = nil
 	if w.sides--; w.sides == 0 {
 		f.status &^= heldFlow
 		for i := range w.events {
@@ -131,6 +136,7 @@ func (r *Reassembler) rebase(f *flow, side ntpac.Side, by int64) {
 		h.fin = max(h.fin-by, 0)
 	}
 	w := r.heldOf(f)
+	r.rebaseAlts(f, side, by)
 	for i := range w.events {
 		e := &w.events[i]
 		if e.Side() != side || e.Len == 0 {
@@ -140,4 +146,23 @@ func (r *Reassembler) rebase(f *flow, side ntpac.Side, by int64) {
 			e.Flags |= ntpac.EvNoData
 		}
 	}
+}
+
+// rebaseAlts makes the held offset by the new offset 0 of the alternatives. What lies below it is no
+// alternative to anything.
+func (r *Reassembler) rebaseAlts(f *flow, side ntpac.Side, by int64) {
+	w := r.heldOf(f)
+	kept := w.alts[side][:0]
+	for _, c := range w.alts[side] {
+		if c.Off -= by; c.Off < 0 {
+			n := min(-c.Off, int64(len(c.Alt)))
+			r.extras.of(f).overlap[side] -= n
+			r.stats.Conflicts -= uint64(n)
+			c.Off, c.Alt = c.Off+n, c.Alt[n:]
+		}
+		if len(c.Alt) > 0 {
+			kept = append(kept, c)
+		}
+	}
+	w.alts[side] = kept
 }

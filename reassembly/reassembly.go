@@ -83,6 +83,8 @@ type Sink interface {
 	// Conflict keeps an alternative to bytes given before or about to be given. c.Alt is valid only
 	// during the call; c.From is the index in the merge group.
 	Conflict(h uint32, s ntpac.Side, c ntpac.Conflict)
+	// Known reports whether Conflict was given these bytes at off before, alone or among others.
+	Known(h uint32, s ntpac.Side, off int64, alt []byte) bool
 	// Close ends a conversation. c is valid only during the call: a sink that keeps it copies it, and adds
 	// what it knows: gaps, conflicts, hashes, sources.
 	Close(h uint32, c *ntpac.Conversation)
@@ -108,7 +110,6 @@ type Stats struct {
 	Evicted       uint64 // conversations that MaxFlows ended or made forgotten
 	OrderLimit    uint64 // holes given up at MaxOrder
 	MemoryLimit   uint64 // and at MaxHeld
-	Unremembered  uint64 // packets whose copies are not recognised: see maxRecall
 }
 
 // Add adds another reassembler's counters.
@@ -128,7 +129,6 @@ func (s *Stats) Add(o Stats) {
 	s.Evicted += o.Evicted
 	s.OrderLimit += o.OrderLimit
 	s.MemoryLimit += o.MemoryLimit
-	s.Unremembered += o.Unremembered
 }
 
 // Reassembler rebuilds the conversations of the packets pushed into it. Use by one goroutine.
@@ -142,11 +142,11 @@ type Reassembler struct {
 	segs   segmentPool
 	held   heldPool
 	strays strayPool
-	recall recall
 	now    ntpac.Time // the clock: nothing older follows
 	stats  Stats
 	idBuf  []byte
 	event  ntpac.Event
+	piece  ntpac.Event        // of a rebuilt datagram
 	conv   ntpac.Conversation // what Close gives
 	keys   [stride]packet.RawKey
 	sides  [stride]ntpac.Side
@@ -275,7 +275,8 @@ func (r *Reassembler) recordPieces(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.
 	side := e.Side()
 	for i := range d.Pieces {
 		q := &d.Pieces[i]
-		v := *e
+		v := &r.piece
+		*v = *e
 		v.TS, v.Ord, v.Off, v.Source, v.Cap, v.Wire, v.Pos = q.TS, q.Ord, q.Off, q.Index, q.Cap, q.Wire, q.Pos
 		if lo, hi := max(q.At, head), min(q.At+q.Len, head+e.Len); lo < hi {
 			v.Start, v.Len, v.Pos = e.Start+int64(lo-head), hi-lo, q.Pos+lo-q.At
@@ -295,7 +296,7 @@ func (r *Reassembler) recordPieces(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.
 		default:
 			f.half[side].packets++
 		}
-		r.put(f, ix, &v)
+		r.put(f, ix, v)
 	}
 }
 
@@ -325,5 +326,5 @@ func (r *Reassembler) Flush() {
 		r.finish(f, ix, cause)
 	}
 	r.table.mem.release()
-	r.table, r.wheel, r.due, r.extras, r.segs, r.held, r.strays, r.recall = newTable(), wheel{}, dueQueue{}, extras{}, segmentPool{}, heldPool{}, strayPool{}, recall{}
+	r.table, r.wheel, r.due, r.extras, r.segs, r.held, r.strays = newTable(), wheel{}, dueQueue{}, extras{}, segmentPool{}, heldPool{}, strayPool{}
 }

@@ -61,9 +61,9 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 	var t segmentView
 	frame := b.Frame(p)
 	t.read(frame, p, now)
+	d := mixBytes(digest(frame, p), frame[p.Pay:uint32(p.Pay)+min(p.PayCap, mixed)])
 	over := f.status&emitted != 0
-	d, again := r.recognise(f, side, &t, digest(frame, p), p.TS)
-	if again {
+	if (!over || f.hasStrays()) && r.extras.sawSegment(f, d, p.TS, r.cfg.Duplicate, r.isNew(f, side, &t)) && (over || r.sameBytes(f, side, &t)) {
 		if over { // of one that is kept aside
 			r.stats.Duplicates++
 			return
@@ -76,7 +76,7 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 	}
 	v := r.judge(f, side, &t)
 	if r.follow(f, ix, &t, p, side, v) || over {
-		r.rememberSegment(f, d, p.TS)
+		r.extras.sawSegment(f, d, p.TS, r.cfg.Duplicate, true)
 	}
 	me := &f.half[side]
 	switch {
@@ -157,27 +157,31 @@ func (r *Reassembler) invalid(t *segmentView, frame []byte, p *ntpac.Packet) boo
 	return false
 }
 
-// sameBytes guards duplicates: a packet with an equal header whose bytes differ is no duplicate. What waits
-// behind a hole counts as much as what the stream has.
+// isNew reports whether a segment brings bytes or an acknowledgement beyond all that its flow has seen: then it
+// cannot have been seen before.
+func (r *Reassembler) isNew(f *flow, side ntpac.Side, t *segmentView) bool {
+	me, peer := &f.half[side], &f.half[side^1]
+	if r.cfg.Checksums == ChecksumsVerify || f.hasStrays() {
+		return false // something may have been seen and have left no trace
+	}
+	if me.state&haveBase != 0 && t.n > 0 && me.unwrap(t.seq)+int64(t.n) > me.high {
+		return true
+	}
+	return t.hasAck && peer.state&haveBase != 0 && peer.unwrap(t.ack) > peer.acked
+}
+
+// sameBytes guards duplicates: a packet with an equal header whose bytes differ is no duplicate, unless
+// another one has brought those bytes already.
 func (r *Reassembler) sameBytes(f *flow, side ntpac.Side, t *segmentView) bool {
 	h := &f.half[side]
-	if h.state&haveBase == 0 {
-		return false
+	if len(t.payload) <= mixed || h.state&haveBase == 0 { // short ones are equal by their digest
+		return true
 	}
-	off, data := h.unwrap(t.seq), t.payload
-	if t.syn {
-		off++
-	}
-	if off < 0 {
-		return false
-	}
-	if n := min(h.next-off, int64(len(data))); n > 0 {
-		if !r.equal(f, side, off, data[:n]) {
-			return false
-		}
-		off, data = off+n, data[n:]
-	}
-	return r.heldEqual(h, off, data)
+	same := true
+	r.beside(f, side, h.unwrap(t.seq), t.payload, func(off int64, was, now []byte) {
+		differing(off, was, now, func(off int64, alt []byte) { same = same && r.known(f, side, off, alt) })
+	})
+	return same
 }
 
 // learn sets where the streams start, from SYN and SYN-ACK, or provisionally from the first packet.
