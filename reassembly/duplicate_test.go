@@ -1,6 +1,7 @@
 package reassembly_test
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"testing"
@@ -110,5 +111,68 @@ func TestDuplicatesOfTheWholeWindow(t *testing.T) {
 				t.Errorf("%s, side %d: %d packets and %d duplicates of %d packets", x.name, s, b.c.Half[s].Packets, b.c.Half[s].Duplicates, a.c.Half[s].Packets)
 			}
 		}
+	}
+}
+
+// TestDuplicatesFarBehind: a second tap is late by more packets than a flow remembers itself, and sees some of
+// them twice.
+func TestDuplicatesFarBehind(t *testing.T) {
+	const ms = ntpac.Second / 1000
+	text := func(i int) []byte { return []byte{byte(i), byte(i >> 8), 'x', 'y'} }
+	tcp := pcaptest.New()
+	tcp.Step = ms / 10
+	k := tcp.TCP(pcaptest.Client, pcaptest.Server)
+	k.Open()
+	for i := range 150 {
+		k.Packet(ntpac.Up, pcaptest.ACK, text(i))
+		if i%20 == 0 { // a keep-alive whose byte is not the stream's
+			k.At(ntpac.Up, pcaptest.ACK, k.Seq[ntpac.Up]-1, k.Seq[ntpac.Down], []byte{0xee})
+		}
+		k.Packet(ntpac.Down, pcaptest.ACK, nil)
+	}
+	udp := pcaptest.New()
+	udp.Step = ms / 10
+	for i := range 300 {
+		udp.UDP(pcaptest.Client, pcaptest.Server, text(i))
+	}
+	for name, first := range map[string][]pcaptest.Frame{"TCP": tcp.Frames, "UDP": udp.Frames} {
+		var second []pcaptest.Frame
+		for i, f := range first {
+			f.TS += 20*ms + 1
+			if second = append(second, f); i%3 == 0 {
+				f.TS += 20 * ms
+				second = append(second, f)
+			}
+		}
+		slices.SortStableFunc(second, func(a, b pcaptest.Frame) int { return cmp.Compare(a.TS, b.TS) })
+		convs := (&pipeline{batch: 10}).run(t, first, second).convs()
+		if len(convs) != 1 {
+			t.Fatalf("%s: %d conversations", name, len(convs))
+		}
+		a, b := &convs[0].c.Half[0], &convs[0].c.Half[1]
+		if p, d := a.Packets+b.Packets, a.Duplicates+b.Duplicates; p != uint64(len(first)) || d != uint64(len(second)) {
+			t.Errorf("%s: %d packets and %d duplicates, want %d and %d", name, p, d, len(first), len(second))
+		}
+		if n := a.Overlap + b.Overlap; n != 0 {
+			t.Errorf("%s: %d bytes conflict", name, n)
+		}
+	}
+}
+
+// TestHeldConflict: a segment with the header of one that waits behind a hole, and other bytes, is no duplicate.
+func TestHeldConflict(t *testing.T) {
+	c := pcaptest.New()
+	k := c.TCP(pcaptest.Client, pcaptest.Server)
+	k.Open()
+	k.Skip(ntpac.Up, 10)
+	seq, id := k.Seq[ntpac.Up], c.ID
+	k.At(ntpac.Up, pcaptest.ACK, seq, k.Seq[ntpac.Down], []byte("what waits"))
+	c.ID = id
+	k.At(ntpac.Up, pcaptest.ACK, seq, k.Seq[ntpac.Down], []byte("what lies!"))
+	k.At(ntpac.Up, pcaptest.ACK, seq-10, k.Seq[ntpac.Down], []byte("the first "))
+	v := (&pipeline{batch: 10}).run(t, c.Frames).convs()[0]
+	up := v.c.In(ntpac.Up)
+	if got := string(v.data[v.c.Side(ntpac.Up)]); got != "the first what waits" || up.Duplicates != 0 || up.Overlap != 5 {
+		t.Errorf("%q, %d duplicates, %d bytes conflict", got, up.Duplicates, up.Overlap)
 	}
 }

@@ -284,6 +284,9 @@ func (r *Reassembler) arm(f *flow, ix uint32, side ntpac.Side) {
 	}
 	if h.acked > h.next && h.packets > 0 && h.state&(haveBase|holding) == haveBase {
 		x := r.extras.of(f)
+		if x.ackedAt[side] == 0 { // it was acknowledged before anything was known of the side
+			x.ackedAt[side] = f.last
+		}
 		h.gapDue, x.due[side] = x.ackedAt[side]+r.cfg.Window, h.acked
 		r.wait(f, ix, h.gapDue)
 	}

@@ -44,7 +44,9 @@ func (f *found) lengths(dir string) (out []int64) {
 // whole runs a capture and wants n conversations.
 func whole(t *testing.T, n int, fs []pcaptest.Frame) *output {
 	t.Helper()
-	out := mustRun(t, one(frames(fs)))
+	in := one(frames(fs))
+	in.setup.exported = true
+	out := mustRun(t, in)
 	if len(out.convs) != n {
 		for _, f := range out.convs {
 			t.Logf("%s", f.record.line())
@@ -116,11 +118,23 @@ func TestBehaviour02HTTPGet(t *testing.T) {
 	k.Packet(up, pcaptest.FIN|pcaptest.ACK, nil)
 	k.Packet(down, pcaptest.FIN|pcaptest.ACK, nil)
 	want(t, "frames", len(c.Frames), 9)
-	f := whole(t, 1, c.Frames).convs[0]
+	out := whole(t, 1, c.Frames)
+	f := out.convs[0]
+	wantRebuilt(t, out, c.Frames)
 	wantAll(t, "PDUs", f.pdus(), pdu{"up", 0, 128}, pdu{"down", 0, 1427})
 	want(t, "first", f.conv.First, c.Frames[0].TS)
 	want(t, "last", f.conv.Last, c.Frames[8].TS)
 	want(t, "packets", f.conv.Half[0].Packets+f.conv.Half[1].Packets, 9)
+}
+
+// wantRebuilt wants an export to have every frame of a capture, at its time.
+func wantRebuilt(t *testing.T, out *output, fs []pcaptest.Frame) {
+	t.Helper()
+	want(t, "exported frames", len(out.frames), len(fs))
+	for i, f := range out.frames {
+		want(t, "time of an exported frame", f.TS, fs[i].TS)
+		want(t, "size of an exported frame", int(f.Cap), len(fs[i].Data))
+	}
 }
 
 // pad makes an HTTP head as long as it shall be.
@@ -259,7 +273,9 @@ func TestBehaviour08Fragments(t *testing.T) {
 	c.Fragments(k.client().Addr(), k.server(7777).Addr(), ntpac.UDP, pcaptest.UDP(k.client(), k.server(7777), make([]byte, 2000)), 1500)
 	c.UDP(k.client(), k.server(7777), make([]byte, 50))
 	want(t, "frames", len(c.Frames), 3)
-	f := whole(t, 1, c.Frames).convs[0]
+	out := whole(t, 1, c.Frames)
+	f := out.convs[0]
+	wantRebuilt(t, out, c.Frames)
 	wantAll(t, "datagrams", f.lengths("up"), 2000, 50)
 	want(t, "packets", f.conv.In(up).Packets, 3)
 
@@ -337,33 +353,5 @@ func TestBehaviour10Shards(t *testing.T) {
 			}
 		}
 		want(t, "the other direction's shard", shard[1], shard[0])
-	}
-}
-
-func TestBehaviour11AnySegmentRemoved(t *testing.T) {
-	dir := t.TempDir()
-	r := rand.New(rand.NewPCG(*seed, 11))
-	for _, mss := range []int{1, 7, 536, 1448, 4096} {
-		c := pcaptest.New()
-		k := c.TCP(pcaptest.Client, pcaptest.Server)
-		k.MSS, k.AckEvery = mss, 1
-		k.Open()
-		body := speak(c).words(min(12*mss, 9000))
-		for i := range 3 {
-			k.Send(up, fmt.Appendf(nil, "GET /%d HTTP/1.1\r\n\r\n", i))
-			k.Send(down, append(fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", len(body)), body...))
-		}
-		k.Close()
-		fs := frames(c.Frames)
-		base, err := run(dir, one(fs))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for range 25 {
-			i := r.IntN(len(fs))
-			if !dropped.hold(t, dir, &history{fs, []op{{i, 0}}}, base, fmt.Sprintf("segments of %d bytes, without %s", mss, describe(&fs[i]))) {
-				break
-			}
-		}
 	}
 }

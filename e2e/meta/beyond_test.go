@@ -13,9 +13,56 @@ import (
 	"ntpac/packet"
 )
 
-// The behaviours that go beyond the systems before this one: section 6 of reference/seed-systems.md, from 12
-// on. 19 and 22 are in process_test.go. 20 needs members that join while a capture is read, which there are
-// not yet; 23 and 24 are benchmarks.
+// The behaviours that go beyond the systems before this one: section 6 of reference/seed-systems.md, from 11
+// on. 19, 20 and 22 are in process_test.go; 23 and 24 are benchmarks.
+
+// TestBehaviour11AnySegmentRemoved takes segments of 1 to 4096 bytes out of a talk, one at a time.
+func TestBehaviour11AnySegmentRemoved(t *testing.T) {
+	dir := t.TempDir()
+	r := rand.New(rand.NewPCG(*seed, 11))
+	for _, n := range []int{1, 2, 3, 4, 5, 7, 8, 13, 16, 31, 64, 100, 255, 256, 257, 500, 536, 1000, 1023, 1024, 1448, 1460, 2047, 2048, 3000, 4000, 4095, 4096} {
+		c := pcaptest.New()
+		k := c.TCP(pcaptest.Client, pcaptest.Server)
+		k.MSS, k.AckEvery = n, 1
+		k.Open()
+		body := speak(c).words(min(12*n, 12000))
+		for i := range 3 {
+			k.Send(up, fmt.Appendf(nil, "GET /%d HTTP/1.1\r\n\r\n", i))
+			k.Send(down, append(fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", len(body)), body...))
+		}
+		k.Close()
+		fs := frames(c.Frames)
+		base, err := run(dir, one(fs))
+		if err != nil {
+			t.Fatal(err)
+		}
+		full := slices.DeleteFunc(slices.Clone(fs), func(f frame) bool { h, _ := read(f.Data); return len(h.payload(f.Data)) != n })
+		for range 6 {
+			f := full[r.IntN(len(full))]
+			h, _ := read(f.Data)
+			lost := &history{fs, []op{{f.id, 0}}}
+			if !dropped.hold(t, dir, lost, base, fmt.Sprintf("segments of %d bytes, without %s", n, describe(&f))) {
+				return
+			}
+			_, in := dropped.runs(lost)
+			out, err := run(dir, in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want(t, "conversations", len(out.convs), 1)
+			v := out.convs[0].conv
+			side := v.Key.End[1] == h.src
+			half, other := &v.Half[0], &v.Half[1]
+			if side {
+				half, other = other, half
+			}
+			off := int64(h.seq - truths(fs)[0].isn[map[bool]int{true: 1}[side]])
+			if len(half.Gaps) != 1 || half.Gaps[0].Off != off || half.Gaps[0].Len != int64(n) || len(other.Gaps) != 0 {
+				t.Errorf("without %d bytes at %d: gaps %v and %v", n, off, half.Gaps, other.Gaps)
+			}
+		}
+	}
+}
 
 func TestBehaviour12NotSilentlyJoined(t *testing.T) {
 	for _, x := range []struct {
@@ -130,6 +177,13 @@ func TestBehaviour16ConflictingOverlap(t *testing.T) {
 	if len(h.Conflicts) != 1 || h.Conflicts[0].Off != 4 || string(h.Conflicts[0].Alt) != "LIES!" || h.Conflicts[0].Ord != 5 {
 		t.Errorf("alternatives: %+v", h.Conflicts)
 	}
+	if len(f.versions) != 1 {
+		t.Fatalf("%d pairs of versions in the store", len(f.versions))
+	}
+	v := f.versions[0]
+	want(t, "the version that was kept", string(v.Kept), "truth")
+	want(t, "the other version", string(v.Other), "LIES!")
+	want(t, "the packet of the other version", v.Packet, 5)
 }
 
 func TestBehaviour17CountedByReason(t *testing.T) {

@@ -20,7 +20,6 @@ var (
 	seed   = flag.Uint64("seed", 0, "the seed of the random histories")
 	rounds = flag.Int("rounds", 400, "how many random histories are tried")
 	nth    = flag.Int("history", -1, "try only the random history of this number")
-	strict = flag.Bool("strict", false, "hold what reassembly is known not to do yet, too: see the uses of this flag")
 	only   = flag.String("law", "", "only laws whose names have this in them")
 )
 

@@ -18,6 +18,7 @@ import (
 	"ntpac/artifact"
 	"ntpac/node"
 	"ntpac/reassembly"
+	"ntpac/selection"
 	"ntpac/snoop/all"
 	"ntpac/store/embedded"
 	"ntpac/store/memory"
@@ -31,6 +32,7 @@ type setup struct {
 	reference bool
 	embedded  bool
 	piped     bool // the one file comes over standard input
+	exported  bool // the frames of all conversations are exported
 }
 
 // input is a capture as the pipeline gets it: one or more files of one merge group.
@@ -93,6 +95,7 @@ type found struct {
 	record    record // the conversation's JSON, its PDUs too
 	artifacts []record
 	stream    [2][]piece // by side
+	versions  []artifact.Version
 }
 
 // piece is a captured run of a stream.
@@ -113,8 +116,9 @@ func (f *found) ends() ends { return ends{f.conv.Key.Proto, f.conv.Key.End[0], f
 
 // output is everything that a run has stored, conversations in the order of their ids.
 type output struct {
-	convs []*found
-	sum   *node.Summary
+	convs  []*found
+	sum    *node.Summary
+	frames []artifact.Frame // with setup.exported
 }
 
 // run takes a capture through the whole pipeline. Trouble is a failure of its own: no capture whatever
@@ -159,7 +163,26 @@ func run(dir string, in input) (*output, error) {
 	if err != nil {
 		return nil, err
 	}
-	return collect(ctx, st, sum)
+	out, err := collect(ctx, st, sum)
+	if err != nil || !in.setup.exported {
+		return out, err
+	}
+	return out, out.export(ctx, st)
+}
+
+// export lists the frames that an export of everything has.
+func (o *output) export(ctx context.Context, st ntpac.Store) error {
+	rule, err := selection.Compile("", selection.Options{})
+	if err != nil {
+		return err
+	}
+	for f, err := range (&artifact.Export{Store: st, Case: "meta"}).Frames(ctx, rule) {
+		if err != nil {
+			return err
+		}
+		o.frames = append(o.frames, *f)
+	}
+	return nil
 }
 
 // collect reads everything out of a store.
@@ -192,6 +215,12 @@ func collect(ctx context.Context, st ntpac.Store, sum *node.Summary) (*output, e
 		}
 		if f.stream, err = streams(c, pay); err != nil {
 			return nil, fmt.Errorf("%s: %w", c.ID, err)
+		}
+		for v, err := range artifact.Conflicts(c, pay) {
+			if err != nil {
+				return nil, err
+			}
+			f.versions = append(f.versions, v)
 		}
 		out.convs = append(out.convs, f)
 		byID[c.ID] = f

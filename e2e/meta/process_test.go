@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -24,8 +25,8 @@ import (
 	"ntpac/store/memory"
 )
 
-// childRun names, for a child process, the store and the capture that it takes into it; it waits before each
-// commit for a line.
+// childRun names, for a child process, the store, the capture that it takes into it, and how many workers do
+// that; it waits before each commit for a line.
 const childRun = "NTPAC_META_CHILD_RUN"
 
 func TestMain(m *testing.M) {
@@ -51,7 +52,12 @@ func (w *watched) Commit(ctx context.Context, c *ntpac.Commit) error {
 }
 
 func child(what string) error {
-	dir, file, _ := strings.Cut(what, "\n")
+	dir, rest, _ := strings.Cut(what, "\n")
+	file, count, _ := strings.Cut(rest, "\n")
+	workers, err := strconv.Atoi(count)
+	if err != nil {
+		return err
+	}
 	st, err := embedded.Open(dir, embedded.Options{})
 	if err != nil {
 		return err
@@ -62,18 +68,19 @@ func child(what string) error {
 		in.ReadString('\n')
 		return c
 	}}
-	if _, err := node.Run(ctx, ctx, w, []string{file}, options(1), &node.Progress{}); err != nil {
+	if _, err := node.Run(ctx, ctx, w, []string{file}, options(workers), &node.Progress{}); err != nil {
 		return err
 	}
 	fmt.Println("done")
 	return st.Close()
 }
 
-// killedAt runs a child and kills it while it makes its n-th commit; done tells that it came to its end.
-func killedAt(t *testing.T, dir, file string, n int) (done bool) {
+// killedAt runs a child and kills it while it makes its n-th commit, never where that is 0; done tells that it
+// came to its end.
+func killedAt(t *testing.T, dir, file string, workers, n int) (done bool) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childRun+"="+dir+"\n"+file)
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s\n%s\n%d", childRun, dir, file, workers))
 	in, err1 := cmd.StdinPipe()
 	out, err2 := cmd.StdoutPipe()
 	if err := errors.Join(err1, err2, cmd.Start()); err != nil {
@@ -99,17 +106,39 @@ func killedAt(t *testing.T, dir, file string, n int) (done bool) {
 }
 
 // TestBehaviour19Killed kills the one process that there is in its first, second, third ... commit, lets
-// another go on with the same store, and wants what an undisturbed run gives.
+// another go on with the same store, and wants what an undisturbed run gives. What becomes of a cluster when one
+// of its processes is killed is not a matter of one machine: it belongs to the cluster's own tests.
 func TestBehaviour19Killed(t *testing.T) {
-	fs := build(rand.New(rand.NewPCG(*seed, 19)), "http", "ftp", "smtp", "dns", "midstream")
+	resumed(t, 19, func(dir, file string) {
+		for n := 1; !killedAt(t, dir, file, 1, n); n++ {
+		}
+	})
+}
+
+// TestBehaviour20ReassemblersJoin lets more workers go on with what one began, and fewer with that: no
+// conversation is split by it. That a member of a cluster joins in the middle of a run, and gets its share of the
+// load, belongs to the cluster's own tests too.
+func TestBehaviour20ReassemblersJoin(t *testing.T) {
+	resumed(t, 20, func(dir, file string) {
+		killedAt(t, dir, file, 1, 2)
+		killedAt(t, dir, file, 4, 3)
+		if !killedAt(t, dir, file, 2, 0) {
+			t.Error("the last run did not come to its end")
+		}
+	})
+}
+
+// resumed wants what several runs over the same capture have left in a store to be what one undisturbed run does.
+func resumed(t *testing.T, stream uint64, runs func(dir, file string)) {
+	t.Helper()
+	fs := build(rand.New(rand.NewPCG(*seed, stream)), "http", "ftp", "smtp", "dns", "midstream")
 	base := mustRun(t, one(fs))
-	file := filepath.Join(t.TempDir(), "capture0") // as base has it: sources are named
+	file := filepath.Join(t.TempDir(), "capture0")
 	if err := os.WriteFile(file, format{}.encode(fs), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	for n := 1; !killedAt(t, dir, file, n); n++ {
-	}
+	runs(dir, file)
 	st, err := embedded.Open(dir, embedded.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package http
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"ntpac"
@@ -215,14 +216,44 @@ func line(s *ntpac.Stream) ([]byte, int) {
 	return b, i
 }
 
-// cutLine reports whether a line whose end is not there was to be a start line.
+// cutLine reports whether a line whose end is not there was to be a start line, however little of it is.
 func cutLine(b []byte, dir ntpac.Dir) (ok bool) {
 	if dir == ntpac.Down {
 		_, _, _, ok = statusLine(b)
-		return ok
+		return ok || cutStatus(b)
 	}
 	m := knownRequest(chomp(b))
-	return m > 0 && len(b) > m+1 && (b[m+1] == '/' || b[m+1] == '*' || hasPrefixFold(string(b[m+1:min(len(b), m+5)]), "http"))
+	if m == 0 {
+		return cutMethod(b)
+	}
+	return len(b) <= m+1 || b[m+1] == '/' || b[m+1] == '*' || hasPrefixFold(string(b[m+1:min(len(b), m+5)]), "http"[:min(len(b)-m-1, 4)])
+}
+
+// cutStatus reports whether bytes are the beginning of a status line before its reason.
+func cutStatus(b []byte) bool {
+	const shape = "HTTP/1.0 200"
+	if len(b) == 0 || len(b) > len(shape) {
+		return false
+	}
+	for i, c := range b {
+		if !digit(shape[i]) && c != shape[i] || digit(shape[i]) && !digit(c) {
+			return false
+		}
+	}
+	return true
+}
+
+// cutMethod reports whether bytes are the beginning of a request's method.
+func cutMethod(b []byte) bool {
+	return len(b) > 0 && slices.ContainsFunc(methods[:], func(m string) bool { return strings.HasPrefix(m, string(b)) })
+}
+
+// behindMethod reports whether a line behind a hole is the rest of a request line whose hole ends within the
+// method: it looks like a request of a method that nobody knows.
+func behindMethod(line []byte) bool {
+	m, _, ok := requestLine(line)
+	return ok && !slices.Contains(methods[:], string(line[:m])) &&
+		slices.ContainsFunc(methods[:], func(known string) bool { return strings.HasSuffix(known, string(line[:m])) })
 }
 
 // malformed reports whether a line begins at the cursor that was meant for a request line, or is one
@@ -365,7 +396,7 @@ func readTail(s *ntpac.Stream, m *message) bool {
 		k := indexLF(rest)
 		line := chomp(rest[:k])
 		rest = rest[k+1:]
-		if find(line, s.Dir, true) >= 0 || !plain(line) {
+		if find(line, s.Dir, true) >= 0 && !(i == 0 && s.Dir == ntpac.Up && behindMethod(line)) || !plain(line) {
 			return false
 		}
 		if i == 0 || len(line) == 0 || line[0] == ' ' || line[0] == '\t' {

@@ -2,6 +2,7 @@ package http
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -37,6 +38,57 @@ func TestBothSidesLost(t *testing.T) {
 				want := map[string]int{"/a": 200, "/b": 204, "/c": 404}[f.URI]
 				if f.Status != want {
 					t.Errorf("without %v: %s %s is called answered with %d for certain", lost, f.Method, f.URI, f.Status)
+				}
+			}
+		}
+	}
+}
+
+// TestHoleInStartLine loses a few bytes at every place of a start line: the other exchanges must not suffer, and
+// this one must not be called complete.
+func TestHoleInStartLine(t *testing.T) {
+	up, down := make([]string, 3), make([]string, 3)
+	for i := range up {
+		up[i] = fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: h\r\n\r\n", i)
+		down[i] = fmt.Sprintf("HTTP/1.1 20%d OK\r\nContent-Length: 60\r\n\r\n%s", i, strings.Repeat("0123456789", 6))
+	}
+	for dir := range ntpac.Dir(2) {
+		for hurt := range 3 {
+			line := strings.Index([]string{up[hurt], down[hurt]}[dir], "\n")
+			for at := range line {
+				for _, n := range []int{1, 5, 9} {
+					var talk snooptest.Talk
+					drop := -1
+					for i := range 3 {
+						for d, text := range []string{up[i], down[i]} {
+							if i != hurt || d != int(dir) || at+n >= len(text) {
+								talk.Turns = append(talk.Turns, snooptest.Turn{Dir: ntpac.Dir(d), Data: []byte(text)})
+								continue
+							}
+							if at > 0 {
+								talk.Turns = append(talk.Turns, snooptest.Turn{Dir: ntpac.Dir(d), Data: []byte(text[:at])})
+							}
+							drop = len(talk.Turns)
+							talk.Turns = append(talk.Turns, snooptest.Turn{Dir: ntpac.Dir(d), Data: []byte(text[at : at+n])},
+								snooptest.Turn{Dir: ntpac.Dir(d), Data: []byte(text[at+n:])})
+						}
+					}
+					g := snoop.Run(t.Context(), snoop.NewRegistry([]ntpac.Snooper{New()}), talk.Dialog(func(i int) bool { return i == drop }), snoop.Options{})
+					var whole []string
+					for _, a := range g.Artifacts {
+						if f, ok := a.Fields.(*artifact.HTTP); ok && a.Quality == ntpac.Complete {
+							whole = append(whole, fmt.Sprint(f.URI, f.Status))
+						}
+					}
+					var want []string
+					for i := range 3 {
+						if i != hurt {
+							want = append(want, fmt.Sprintf("/%d20%d", i, i))
+						}
+					}
+					if !slices.Equal(whole, want) {
+						t.Errorf("without %d bytes at %d of %v start line %d: complete are %v, want %v", n, at, dir, hurt, whole, want)
+					}
 				}
 			}
 		}
