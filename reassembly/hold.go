@@ -86,7 +86,10 @@ func (r *Reassembler) heldDue(f *flow) (at ntpac.Time) {
 // settleHeld ends holds that the reorder window has passed.
 func (r *Reassembler) settleHeld(f *flow, ix uint32, now ntpac.Time) {
 	for s := range ntpac.Side(2) {
-		if f.half[s].state&holding != 0 && now > r.heldOf(f).started[s]+r.cfg.Window {
+		if f.half[s].state&holding == 0 {
+			continue
+		}
+		if end := r.heldOf(f).started[s] + r.cfg.Window; now > end && r.open(f, end) {
 			r.release(f, ix, s)
 		}
 	}
