@@ -149,6 +149,9 @@ func losses(w io.Writer, s *node.Summary) {
 	line(r.Evicted+r.OrderLimit, "%s times a limit of memory was hit; the conversations are flagged")
 	line(s.Fragments.Incomplete, "%s IP datagrams with missing fragments")
 	line(s.Snoop.Panics, "%s times a snooper failed; the rest of those conversations is unread")
+	for i, by := range s.Behind {
+		line(uint64(by/1e6), "%s ms is what the clock of "+clean(s.Sources[i].Name)+" is behind; its packets were put in order accordingly")
+	}
 	for i := range s.Sources {
 		line(s.Sources[i].Dropped, "%s packets were dropped while "+clean(s.Sources[i].Name)+" was captured")
 	}
