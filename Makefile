@@ -104,6 +104,7 @@ LAWS ?= -size 64M
 # Workers, taps, the order of files, kills and repetition change no result.
 laws: build
 	$(GO) run ./e2e/laws -ntpac $(BIN) -genbench $(SHARED)/bench/genbench $(LAWS)
+	$(GO) run ./e2e/laws -ntpac $(BIN) -genbench $(SHARED)/bench/genbench $(LAWS) -only workers-4,split,skew -knobs "$(DAMAGE)"
 
 EVERY ?= 1
 
