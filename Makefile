@@ -105,9 +105,10 @@ truth: build
 
 DAMAGE := -loss 0.01 -reorder 0.02 -dup 0.01 -overlap 0.01 -midstream 0.1 -onesided 0.05 -frag 0.02 -retx 0.02 -conflict 0.002
 
-# The same with loss, disorder, duplicates, missing beginnings and directions, fragments and forged segments.
+# The same of damaged captures (loss, disorder, copies, missing beginnings and directions, forged segments); gopacket beside.
 truth-damaged: build
-	$(GO) run ./e2e/truth -ntpac $(BIN) -genbench $(SHARED)/bench/genbench -knobs "$(DAMAGE)" -diff bin/truth-damaged-diff.jsonl $(TRUTH) $(TRUE) \
+	$(GO) build -o bin/gopacketpeer ./bench/gopacketpeer
+	$(GO) run ./e2e/truth -ntpac $(BIN) -genbench $(SHARED)/bench/genbench -knobs "$(DAMAGE)" -peer bin/gopacketpeer -diff bin/truth-damaged-diff.jsonl $(TRUTH) $(TRUE) \
 		-min "one-sided=100,tcp stream with holes=100,udp stream with holes=100,gap map=99.5,conflict in both versions=100"
 
 LAWS ?= -size 64M
@@ -115,6 +116,7 @@ LAWS ?= -size 64M
 # Workers, taps, the order of files, kills and repetition change no result.
 laws: build
 	$(GO) run ./e2e/laws -ntpac $(BIN) -genbench $(SHARED)/bench/genbench $(LAWS)
+	$(GO) run ./e2e/laws -ntpac $(BIN) -genbench $(SHARED)/bench/genbench $(LAWS) -only workers-4,split,skew -knobs "$(DAMAGE)"
 
 EVERY ?= 1
 

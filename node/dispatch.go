@@ -73,6 +73,7 @@ func (d *dispatcher) newMerger() *reassembly.Merger {
 	m := reassembly.NewMerger(len(d.sources), d.window)
 	m.MaxHeld = d.held
 	for i, s := range d.sources {
+		m.Shift(i, s.behind)
 		switch {
 		case d.opened[i]:
 		case s.empty: // read last, for its hash and for what is damaged in it

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"ntpac"
 	"ntpac/actor"
@@ -25,12 +26,13 @@ type Summary struct {
 	Fragments  FragmentStats      `json:"fragments"`
 	Snoop      snoop.Stats        `json:"snoop"`
 	Parked     uint64             `json:"parked"`
-	Late       uint64             `json:"late"`         // packets that came later than the reorder window allows
-	Forced     uint64             `json:"forced"`       // packets that went on before their order was certain, for want of memory
-	Jumps      uint64             `json:"time_jumps"`   // isolated jumps of time that were not believed
-	Interrupt  bool               `json:"interrupted"`  // the user ended it early
-	Failed     []string           `json:"failed_reads"` // sources that could not be read to their end
-	NotSnooped uint64             `json:"not_snooped"`  // conversations that --snoop left out
+	Late       uint64             `json:"late"`                // packets that came later than the reorder window allows
+	Forced     uint64             `json:"forced"`              // packets that went on before their order was certain, for want of memory
+	Behind     []ntpac.Time       `json:"behind_ns,omitempty"` // what the clock of each source is behind, where they differ
+	Jumps      uint64             `json:"time_jumps"`          // isolated jumps of time that were not believed
+	Interrupt  bool               `json:"interrupted"`         // the user ended it early
+	Failed     []string           `json:"failed_reads"`        // sources that could not be read to their end
+	NotSnooped uint64             `json:"not_snooped"`         // conversations that --snoop left out
 	Ledger     *Ledger            `json:"ledger"`
 
 	Alternatives uint64 `json:"alternatives_given_up"` // versions of bytes for which there was no room
@@ -107,6 +109,9 @@ func (r *localRun) prepare(ctx context.Context, files []string) error {
 		if s.begun.Size > 0 {
 			r.prog.Total.Add(s.begun.Size)
 		}
+	}
+	if err := r.skew(ctx); err != nil {
+		return err
 	}
 	r.src = OpenSources(ctx, r.infos(), false)
 	r.prog.mu.Lock()
@@ -232,6 +237,11 @@ func (r *localRun) finish(ctx context.Context, sum *Summary) error {
 	for _, s := range r.sources {
 		s.finish()
 		sum.Sources = append(sum.Sources, s.info)
+	}
+	if slices.ContainsFunc(r.sources, func(s *source) bool { return s.behind != 0 }) {
+		for _, s := range r.sources {
+			sum.Behind = append(sum.Behind, s.behind)
+		}
 	}
 	for _, err := range r.d.failed {
 		if !errors.Is(err, ntpac.ErrDamaged) {

@@ -17,19 +17,20 @@ import (
 // folder of a thousand files costs no more than the files whose times overlap; a pipe at the beginning,
 // as only its contents tell what it is.
 type source struct {
-	name  string
-	index int
-	pipe  *pipe // nil for a file
-	file  *capture.File
-	mail  *actor.Mailbox[*ntpac.Batch]
-	hash  *hasher
-	pool  *batchPool
-	ran   atomic.Bool      // the reading has begun
-	err   error            // why it ended; set before mail is closed
-	begun ntpac.SourceInfo // what it is: known before it is read; of a pipe, when it is opened
-	info  ntpac.SourceInfo // and what it was, at its end; set before mail is closed
-	first ntpac.Time       // of its first packet, found by a look before the run
-	empty bool
+	name   string
+	index  int
+	pipe   *pipe // nil for a file
+	file   *capture.File
+	mail   *actor.Mailbox[*ntpac.Batch]
+	hash   *hasher
+	pool   *batchPool
+	ran    atomic.Bool      // the reading has begun
+	err    error            // why it ended; set before mail is closed
+	begun  ntpac.SourceInfo // what it is: known before it is read; of a pipe, when it is opened
+	info   ntpac.SourceInfo // and what it was, at its end; set before mail is closed
+	first  ntpac.Time       // of its first packet, found by a look before the run
+	behind ntpac.Time       // what its clock is behind those of the others
+	empty  bool
 
 	drain   context.Context              // ends when no more shall be read
 	reading atomic.Pointer[capture.File] // for progress

@@ -13,16 +13,16 @@ func (r *Reassembler) datagram(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Pack
 	e := r.observe(b, p, side)
 	data := frame[p.Pay : uint32(p.Pay)+p.PayCap]
 	d := mixBytes(digest(frame, p), data[:min(len(data), mixed)])
-	r.extras.stale(f, p.TS, r.cfg.Duplicate)
+	r.extras.stale(f, now, r.cfg.Duplicate)
 	if r.repeated(f, d, side, b, p, frame, data) {
 		e.Flags |= ntpac.EvDup | ntpac.EvNoData
 		e.Start = h.next
 		r.duplicate(f, ix, b, p, e)
 		return
 	}
-	r.extras.rememberDatagram(f, d, len(data), b.Blocks[p.Blk].Index, side, p.TS, r.cfg.Duplicate)
+	r.extras.rememberDatagram(f, d, len(data), b.Blocks[p.Blk].Index, side, now, r.cfg.Duplicate)
 	f.last = max(f.last, p.TS)
-	f.seen = f.last
+	f.seen = max(f.seen, now)
 	h.packets++
 	r.stats.Analysed++
 	e.Start, e.Len = h.next, uint32(len(data))
@@ -38,7 +38,7 @@ func (r *Reassembler) repeated(f *flow, d uint64, side ntpac.Side, b *ntpac.Batc
 	if len(data) > 0xffff {
 		return false
 	}
-	seen, ok := r.extras.sawDatagram(f, d, len(data), b.Blocks[p.Blk].Index, side, p.TS, r.cfg.Duplicate)
+	seen, ok := r.extras.sawDatagram(f, d, len(data), b.Blocks[p.Blk].Index, side, p.Effective(), r.cfg.Duplicate)
 	if !ok {
 		return false
 	}

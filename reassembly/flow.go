@@ -46,7 +46,7 @@ type flow struct {
 	recent   [recentLen]uint64 // see duplicate.go
 	half     [2]half
 	first    ntpac.Time
-	seen     ntpac.Time // as last, but also of what is kept aside: silence is measured from it
+	seen     ntpac.Time // effective time of the last packet, also of what is kept aside: silence is measured from it
 	idSum    uint64     // the id's second half, with identified
 	handle   uint32     // the sink's
 	gaps     uint32     // ranges given up, of both sides

@@ -9,13 +9,13 @@ import (
 
 // begin makes f a new conversation that starts with packet p.
 func (r *Reassembler) begin(f *flow, ix uint32, p *ntpac.Packet, side ntpac.Side, now ntpac.Time) {
-	f.first, f.last, f.seen, f.vlan = p.TS, p.TS, p.TS, p.VLAN
+	f.first, f.last, f.seen, f.vlan = p.TS, p.TS, now, p.VLAN
 	f.client, f.clientBy = guessClient(&f.key, side)
 	f.handle = r.sink.Open()
 	r.stats.Conversations++
 	r.stats.Open++
 	r.wait(f, ix, now+r.cfg.Window) // for its id
-	r.wheel.file(r.table, ix, p.TS+r.cfg.Idle)
+	r.wheel.file(r.table, ix, now+r.cfg.Idle)
 }
 
 // restart ends the conversation in f and begins its successor on the same key in its place.
@@ -45,7 +45,7 @@ func (r *Reassembler) revive(f *flow, ix uint32) bool {
 	r.stats.Open++
 	r.stats.Reopened++
 	if f.status&closing != 0 {
-		r.wait(f, ix, f.last+r.cfg.Linger)
+		r.wait(f, ix, f.seen+r.cfg.Linger)
 	}
 	return true
 }
@@ -186,7 +186,7 @@ func (r *Reassembler) settle(f *flow, ix uint32, now ntpac.Time) {
 		}
 	}
 	r.over(f, ix)
-	if f.status&closing != 0 && now > f.last+r.cfg.Linger {
+	if f.status&closing != 0 && now > f.seen+r.cfg.Linger {
 		r.finish(f, ix, ntpac.Open)
 	}
 	if r.nextDue(f) == 0 {
@@ -217,7 +217,7 @@ func (r *Reassembler) nextDue(f *flow) (at ntpac.Time) {
 		soonest(r.heldDue(f))
 	}
 	if f.status&closing != 0 {
-		soonest(f.last + r.cfg.Linger)
+		soonest(f.seen + r.cfg.Linger)
 	}
 	soonest(f.half[0].gapDue)
 	soonest(f.half[1].gapDue)
@@ -235,7 +235,7 @@ func (r *Reassembler) over(f *flow, ix uint32) {
 // ends has the connection closed when no packet comes any more.
 func (r *Reassembler) ends(f *flow, ix uint32) {
 	f.status |= closing
-	r.wait(f, ix, f.last+r.cfg.Linger)
+	r.wait(f, ix, f.seen+r.cfg.Linger)
 }
 
 // finish gives a conversation to the sink. cause says what ended it where neither FIN nor RST did.

@@ -38,6 +38,7 @@ type mergeSource struct {
 	added      uint64               // batches
 	announced  bool
 	from       ntpac.Time // with announced: nothing older than this comes, the window aside
+	shift      ntpac.Time // what its clock is behind
 	disordered bool
 	done       bool
 	blk        *ntpac.Block // the last block put out, and its index in the current output batch
@@ -77,19 +78,20 @@ func (m *Merger) Add(src int, b *ntpac.Batch) {
 	m.batches[k].b = b
 	s := &m.sources[src]
 	if !s.clock.begun && !s.announced {
-		s.announced, s.from = true, b.Packets[0].TS
+		s.announced, s.from = true, b.Packets[0].TS+s.shift
 	}
 	var bytes int64
 	for i := range b.Packets {
 		p := &b.Packets[i]
 		bytes += int64(p.Cap)
-		if s.clock.See(p.TS) {
+		ts := p.TS + s.shift
+		if s.clock.See(ts) {
 			s.disordered = true
 		}
 		if s.waiting() == 0 {
 			m.active = append(m.active, src)
 		}
-		m.put(s, mergeItem{at: max(p.TS, s.clock.High-m.window), ts: p.TS, seq: m.n, batch: k, index: uint32(i)})
+		m.put(s, mergeItem{at: max(ts, s.clock.High-m.window), ts: ts, seq: m.n, batch: k, index: uint32(i)})
 		m.n++
 	}
 	s.marks[s.added%s.ahead] = s.clock.High
@@ -132,8 +134,12 @@ func (m *Merger) slot() uint32 {
 // Announce says when a source begins that has given nothing yet, so that the others need not wait for
 // it before their time has come there.
 func (m *Merger) Announce(src int, first ntpac.Time) {
-	m.sources[src].announced, m.sources[src].from = true, first
+	m.sources[src].announced, m.sources[src].from = true, first+m.sources[src].shift
 }
+
+// Shift says what is to be added to a source's times, as its clock is behind; before anything else of it.
+// The packets keep their times: only their order is that of one clock.
+func (m *Merger) Shift(src int, by ntpac.Time) { m.sources[src].shift = by }
 
 // From says that packets up to a time went out before, without this Merger: what is older comes late.
 func (m *Merger) From(t ntpac.Time) { m.out = t }

@@ -20,9 +20,10 @@ import (
 type pipeline struct {
 	cfg     reassembly.Config
 	workers int
-	batch   int        // packets in a batch
-	merge   bool       // go through a Merger also with one source
-	clock   *rand.Rand // advance the clocks at random moments between packets; nil: with batches only
+	batch   int          // packets in a batch
+	merge   bool         // go through a Merger also with one source
+	shifts  []ntpac.Time // of the sources' clocks
+	clock   *rand.Rand   // advance the clocks at random moments between packets; nil: with batches only
 	merger  *reassembly.Merger
 	frags   *reassembly.Fragments
 }
@@ -91,6 +92,9 @@ func (x *pipeline) each(t testing.TB, sources [][]pcaptest.Frame, f func(*ntpac.
 	}
 	window := cmp.Or(x.cfg.Window, ntpac.Second)
 	x.merger = reassembly.NewMerger(len(sources), window)
+	for i, by := range x.shifts {
+		x.merger.Shift(i, by)
+	}
 	for {
 		w := x.merger.Waits()
 		if w >= 0 {

@@ -101,7 +101,7 @@ func (r *Reassembler) setAside(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Pack
 	s.p, s.from, s.frame = *p, b.Blocks[p.Blk].Index, slices.Clone(frame)
 	s.p.Pos, s.p.Blk = 0, 0
 	r.strays.held += len(frame) + strayCost
-	f.seen = max(f.seen, p.TS)
+	f.seen = max(f.seen, p.Effective())
 	r.extras.of(f).stray[side] = k
 	f.half[side].state |= sawStray
 }
@@ -118,7 +118,7 @@ func (r *Reassembler) notKept(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packe
 	h.packets++
 	r.stats.Analysed++
 	f.last = max(f.last, p.TS)
-	f.seen = max(f.seen, f.last)
+	f.seen = max(f.seen, p.Effective())
 	e := r.observe(b, p, side)
 	e.Start, e.Flags = h.next, e.Flags|ntpac.EvNoData
 	r.record(f, ix, b, p, e)

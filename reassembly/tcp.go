@@ -63,7 +63,7 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 	t.read(frame, p, now)
 	d := mixBytes(digest(frame, p), frame[p.Pay:uint32(p.Pay)+min(p.PayCap, mixed)])
 	over := f.status&emitted != 0
-	if (!over || f.hasStrays()) && r.extras.sawSegment(f, d, p.TS, r.cfg.Duplicate, r.isNew(f, side, &t)) && (over || r.sameBytes(f, side, &t)) {
+	if (!over || f.hasStrays()) && r.extras.sawSegment(f, d, now, r.cfg.Duplicate, r.isNew(f, side, &t)) && (over || r.sameBytes(f, side, &t)) {
 		if over { // of one that is kept aside
 			r.stats.repeated(p)
 			return
@@ -76,7 +76,7 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 	}
 	v := r.judge(f, side, &t)
 	if r.follow(f, ix, &t, p, side, v) || over {
-		r.extras.sawSegment(f, d, p.TS, r.cfg.Duplicate, true)
+		r.extras.sawSegment(f, d, now, r.cfg.Duplicate, true)
 	}
 	me := &f.half[side]
 	switch {
@@ -89,7 +89,7 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 	e := r.observe(b, p, side)
 	e.Flags |= t.flags()
 	f.last = max(f.last, p.TS)
-	f.seen = max(f.seen, f.last)
+	f.seen = max(f.seen, now)
 	me.packets++
 	r.stats.Analysed++
 	bad := r.invalid(&t, frame, p)

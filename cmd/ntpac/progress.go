@@ -202,6 +202,9 @@ func losses(w io.Writer, s *node.Summary) {
 	line(s.Late, "%s packets came later than the reorder window allows")
 	line(s.Jumps, "%s jumps of time that were not believed")
 	line(s.Snoop.Panics, "%s times a snooper failed; the rest of those conversations is unread")
+	for i, by := range s.Behind {
+		line(uint64(by/1e6), "%s ms is what the clock of "+clean(s.Sources[i].Name)+" is behind; its packets were put in order accordingly")
+	}
 	for i := range s.Sources {
 		line(s.Sources[i].Dropped, "%s packets were dropped while "+clean(s.Sources[i].Name)+" was captured")
 	}

@@ -38,7 +38,8 @@ func fake(broken string, args []string) int {
 		}
 		packets, capture := 2, args[len(args)-1]
 		if broken == "workers-4" && slices.Contains(args, "4") || broken == "again" && len(marks) > 0 && filepath.Base(store) == "again" ||
-			broken == "kill" && filepath.Base(store) == "killed" || broken == "split" && strings.HasSuffix(capture, upSuffix) {
+			broken == "kill" && filepath.Base(store) == "killed" || broken == "split" && strings.HasSuffix(capture, upSuffix) ||
+			broken == "skew" && strings.HasSuffix(capture, "ahead.pcap") {
 			packets = 3
 		}
 		line := fmt.Sprintf(`{"id":"1","proto":"tcp","capture":%q,"packets_up":%d,"duplicates_up":%d,"flags":[]}`+"\n", capture, packets, len(capture))
@@ -57,7 +58,7 @@ func fake(broken string, args []string) int {
 }
 
 func TestLaws(t *testing.T) {
-	for _, broken := range []string{"none", "again", "workers-4", "split", "kill"} {
+	for _, broken := range []string{"none", "again", "workers-4", "split", "skew", "kill"} {
 		t.Run(broken, func(t *testing.T) {
 			t.Setenv(fakeEnv, broken)
 			t.Setenv("GORACE", "atexit_sleep_ms=0") // else each call of the fake waits a second at its end
@@ -91,5 +92,22 @@ func TestDiffer(t *testing.T) {
 	err := differ("rows", a, []row{{"id": "1", "x": "b"}, {"id": "3"}})
 	if err == nil || !strings.Contains(err.Error(), "1 missing, 1 extra, 1 changed in x (1: b, not a, in 1)") {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestUntimed(t *testing.T) {
+	conv := func(id, first string, port int) row {
+		return row{"id": id, "proto": "tcp", "src_ip": "a", "src_port": port, "dst_ip": "b", "dst_port": 80, "first": first, "app": "http"}
+	}
+	one := &listing{conversations: []row{conv("1", "10", 5), conv("2", "20", 5), conv("3", "15", 6)},
+		artifacts: []row{{"id": "x", "type": "file", "conversation": "2", "control": "1", "time": "21", "size": 3}}}
+	other := &listing{conversations: []row{conv("7", "12", 5), conv("8", "22", 5), conv("9", "11", 6)},
+		artifacts: []row{{"id": "y", "type": "file", "conversation": "8", "control": "7", "time": "23", "size": 3}}}
+	if err := one.untimed().differ(other.untimed()); err != nil {
+		t.Error(err)
+	}
+	other.artifacts[0]["control"] = "8"
+	if one.untimed().differ(other.untimed()) == nil {
+		t.Error("another conversation is the same")
 	}
 }

@@ -1,6 +1,6 @@
 // Laws runs ntpac in different ways on one capture and holds the results against each other: the
 // same input gives the same conversations and artifacts, however often, with however many workers,
-// from however many files it is read, and wherever the run was killed.
+// from however many files it is read, whatever their clocks say, and wherever the run was killed.
 //
 //	go run ./e2e/laws -ntpac BIN [-capture FILE | -genbench SOURCE] [-size 64M] [-only split,kill]
 //
@@ -75,6 +75,7 @@ var laws = []law{
 	{"workers-1", func(ctx context.Context, b *bench) error { return b.same(ctx, "workers-1", []string{"--workers", "1"}) }},
 	{"workers-4", func(ctx context.Context, b *bench) error { return b.same(ctx, "workers-4", []string{"--workers", "4"}) }},
 	{"split", split},
+	{"skew", skewed},
 	{"kill", kill},
 }
 

@@ -29,7 +29,7 @@ func (l ledgers) of(kind string) *ledger {
 // inverse are the kinds for which nothing may be called complete that is not in the truth, and the
 // rows that what was found of them is counted in.
 var inverse = map[string][]string{"http": {"http"}, "dns": {"dns query", "dns response"}, "tls": {"tls"},
-	"smtp mail": {"smtp mail"}, "credential": {"smtp credential", "ftp credential", "pop3 credential", "imap credential"}, "ftp file": {"ftp file"}}
+	"smtp mail": {"smtp mail"}, "credential": {"smtp credential", "ftp credential", "pop3 credential", "imap credential"}, "ftp file": {"ftp file", "ftp file, unannounced"}}
 
 // artifacts compares what was found with what is true.
 func (c *comparison) artifacts() error {
@@ -108,6 +108,10 @@ func (c *comparison) state(l ledgers, f *fact) {
 	case "credential":
 		enter(f.Protocol+" credential", f.User+" "+f.Password)
 	case "ftp_file":
+		if f.unannounced() {
+			enter("ftp file, unannounced", f.SHA256)
+			return
+		}
 		enter("ftp file", f.SHA256)
 		enter("ftp file, named", f.SHA256+" "+f.Filename)
 	case "smb_file":
@@ -119,6 +123,21 @@ func (c *comparison) state(l ledgers, f *fact) {
 	case "ssh":
 		enter("ssh", "")
 	}
+}
+
+// unannounced reports whether nothing of the control connection was captured before all of the data was over:
+// no packet tells then that the data is a file at all.
+func (f *fact) unannounced() bool {
+	if f.Control == nil || f.Control.sight[0] == nil {
+		return false
+	}
+	over := max(f.Talk.sight[0].final, f.Talk.sight[1].final)
+	for _, s := range f.Control.sight {
+		if s.frames > 0 && s.first <= over {
+			return false
+		}
+	}
+	return true
 }
 
 // find enters an artifact of ntpac's.

@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,6 +40,7 @@ func main() {
 	flag.StringVar(&o.dir, "dir", "", "keep captures in this folder and use those that are there (default: a temporary one)")
 	flag.StringVar(&o.diff, "diff", "", "write every difference to this file, as JSON lines")
 	flag.StringVar(&o.md, "md", "", "write the table to this file too")
+	flag.StringVar(&o.peer, "peer", "", "binary of bench/gopacketpeer: compare its streams too")
 	flag.DurationVar(&o.timeout, "timeout", 15*time.Minute, "time limit of one call")
 	flag.Var(&o.min, "min", "kind=percent: fail below it; several separated by commas")
 	flag.Parse()
@@ -49,9 +51,9 @@ func main() {
 }
 
 type options struct {
-	ntpac, genbench, size, seeds, knobs, flags, dir, diff, md string
-	timeout                                                   time.Duration
-	min                                                       compare.Minimum
+	ntpac, genbench, size, seeds, knobs, flags, dir, diff, md, peer string
+	timeout                                                         time.Duration
+	min                                                             compare.Minimum
 }
 
 func run(ctx context.Context, o *options, out io.Writer) (err error) {
@@ -80,7 +82,11 @@ func run(ctx context.Context, o *options, out io.Writer) (err error) {
 		}
 	}
 	fmt.Fprintln(out)
-	if err := table(t, o.md, out); err != nil {
+	rows := kinds
+	if o.peer != "" {
+		rows = slices.Concat(kinds, peerKinds)
+	}
+	if err := table(t, rows, o.md, out); err != nil {
 		return err
 	}
 	if short := o.min.Below(t); len(short) > 0 {
@@ -89,15 +95,15 @@ func run(ctx context.Context, o *options, out io.Writer) (err error) {
 	return nil
 }
 
-func table(t *compare.Tally, md string, out io.Writer) error {
-	if err := t.Markdown(out, kinds); err != nil || md == "" {
+func table(t *compare.Tally, rows []string, md string, out io.Writer) error {
+	if err := t.Markdown(out, rows); err != nil || md == "" {
 		return err
 	}
 	f, err := os.Create(md)
 	if err != nil {
 		return err
 	}
-	return errors.Join(t.Markdown(f, kinds), f.Close())
+	return errors.Join(t.Markdown(f, rows), f.Close())
 }
 
 // generator gives a binary of the generator.
@@ -158,6 +164,11 @@ func one(ctx context.Context, o *options, gen, seed, tmp string, t *compare.Tall
 		return err
 	}
 	c.conversations()
+	if o.peer != "" {
+		if err := c.peer(ctx, o.peer, file, tmp); err != nil {
+			return err
+		}
+	}
 	return c.artifacts()
 }
 

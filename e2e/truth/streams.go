@@ -14,7 +14,7 @@ import (
 var kinds = []string{
 	"tcp conversation", "client and server by SYN", "client and server without SYN", "one-sided", "udp conversation",
 	"tcp stream", "tcp stream with holes", "udp stream", "udp stream with holes", "no gap", "gap map", "no conflict", "conflict in both versions",
-	"http", "dns query", "dns response", "tls", "smtp mail", "smtp credential", "ftp credential", "ftp file", "ftp file, named",
+	"http", "dns query", "dns response", "tls", "smtp mail", "smtp credential", "ftp credential", "ftp file", "ftp file, named", "ftp file, unannounced",
 	"http called complete", "dns called complete", "tls called complete", "smtp mail called complete", "credential called complete", "ftp file called complete",
 	"pop3 mail", "pop3 credential", "imap mail", "imap credential", "quic", "smb file", "sip call", "chat", "ssh",
 }

@@ -103,8 +103,10 @@ type fact struct {
 	Password string `json:"password"`
 	Text     string `json:"text"`
 	// files
-	Filename string `json:"filename"`
-	SHA256   string `json:"sha256"`
+	Filename    string `json:"filename"`
+	ControlConv int64  `json:"control_conv"`
+	Control     *talk  `json:"-"` // of an FTP file, the conversation that announced it
+	SHA256      string `json:"sha256"`
 	// calls
 	CallID string `json:"call_id"`
 }
@@ -174,6 +176,7 @@ func link(t *truth, byID map[int64]*talk) error {
 		if a.Talk = byID[a.Conv]; a.Talk == nil {
 			return fmt.Errorf("an artifact of conversation %d, which is not in the truth", a.Conv)
 		}
+		a.Control = byID[a.ControlConv]
 		kept = append(kept, a)
 	}
 	t.arts = kept
