@@ -92,9 +92,14 @@ type Blob struct {
 	Data         []byte         `json:"data,omitempty"`
 }
 
+// ClockSlack is by how much the clocks of two capture points may differ: what is announced may seem to have
+// begun that much before it was.
+const ClockSlack = Second
+
 // Expectation is what one conversation says of another: FTP's PORT and PASV, SDP's media, SOCKS.
 // It matches a conversation that has To as one end point and From as the other (a zero address or
-// port stands for any) and whose first packet lies in [Start, End].
+// port stands for any) and whose first packet lies in [Start, End]. Start is the time of the announcement
+// less ClockSlack.
 type Expectation struct {
 	Case    string          `json:"case"`
 	Proto   Proto           `json:"proto"`
@@ -119,6 +124,9 @@ func (e *Expectation) Matches(c *Conversation) bool {
 	}
 	return false
 }
+
+// Before reports whether the announcement was made before the conversation began, by their clocks.
+func (e *Expectation) Before(c *Conversation) bool { return e.Start+ClockSlack <= c.First }
 
 func endMatches(want, have netip.AddrPort) bool {
 	if want.Port() != 0 && want.Port() != have.Port() {

@@ -105,6 +105,17 @@ type Conflict struct {
 	From uint16 // its source: index in Conversation.Sources
 }
 
+// HasConflict reports whether one of the conflicts has these bytes at off, alone or among others.
+func HasConflict(conflicts []Conflict, off int64, alt []byte) bool {
+	for i := len(conflicts) - 1; i >= 0; i-- { // what comes again does so soon
+		c := &conflicts[i]
+		if at := off - c.Off; at >= 0 && at+int64(len(alt)) <= int64(len(c.Alt)) && bytes.Equal(c.Alt[at:at+int64(len(alt))], alt) {
+			return true
+		}
+	}
+	return false
+}
+
 // CloseCause says how a conversation ended.
 type CloseCause uint8
 
@@ -136,7 +147,7 @@ const (
 	LimitMemory                        // evicted for the process's memory
 	LimitOrder                         // out-of-order bytes were given up at the limit
 	LimitHistory                       // alternatives or other history were given up at the limit
-	ResetData                          // data came after a RST
+	ResetData                          // data came after a RST of its sender; what the other side had on its way is no sign of anything
 	SimOpen                            // both sides sent SYN
 	LimitGaps                          // it has as many holes as one may have, and goes on in another conversation
 )

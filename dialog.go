@@ -86,6 +86,18 @@ func (d *Dialog) Quality(spans ...Span) Quality {
 	return Complete
 }
 
+// Ended reports whether a packet shows that a direction ends where its stream ends: its FIN, or a RST. The
+// other side's FIN does not, as a client may end its direction before the server has answered. It reads the
+// whole history.
+func (d *Dialog) Ended(dir Dir) bool {
+	for e := range Events(d.Conv, d.pay) {
+		if e.Flags&EvBadSum == 0 && (e.Flags&EvRst != 0 || e.Flags&EvFin != 0 && e.Side() == d.Conv.Side(dir)) {
+			return true
+		}
+	}
+	return false
+}
+
 // Message is one datagram.
 type Message struct {
 	Dir  Dir

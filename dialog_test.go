@@ -86,3 +86,22 @@ func FuzzHistory(f *testing.F) {
 		}
 	})
 }
+
+// TestOrderBehindTheEnd: nothing follows a hole at the end of a stream, so that it comes after all packets.
+func TestOrderBehindTheEnd(t *testing.T) {
+	var st ntpac.HistoryState
+	var hist []byte
+	for i, e := range []ntpac.Event{{TS: 1, Len: 5}, {TS: 2, Flags: ntpac.EvSideB, Len: 5}} {
+		e.Ord = uint64(i)
+		hist = st.Append(hist, &e)
+	}
+	c := &ntpac.Conversation{Key: ntpac.FlowKey{Proto: ntpac.TCP}, HistLen: int64(len(hist)), Inline: &ntpac.Inline{History: hist}}
+	c.Half[ntpac.A] = ntpac.Half{Bytes: 5, Missing: 7, End: 12, Gaps: []ntpac.Gap{{5, 7, ntpac.GapAcked}}}
+	c.Half[ntpac.B] = ntpac.Half{Bytes: 5, End: 5}
+	c.Inline.Stream = [2][]byte{[]byte("hello"), []byte("world")}
+	d := ntpac.NewDialog(c, nil)
+	d.Up.MoveTo(5)
+	if got := d.Next(); got != d.Down || d.Up.Order(5) <= d.Down.Order(0) {
+		t.Errorf("the hole has order %d, and the answer %d", d.Up.Order(5), d.Down.Order(0))
+	}
+}

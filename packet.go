@@ -114,6 +114,20 @@ func (b *Batch) Free() {
 	}
 }
 
+// AddDatagram makes place for the fragments of one more rebuilt datagram, and says which it is. The list of its
+// pieces is empty and may be an old one: recycled batches need no new ones.
+func (b *Batch) AddDatagram() (*Datagram, uint32) {
+	n := len(b.Datagrams)
+	if n < cap(b.Datagrams) {
+		b.Datagrams = b.Datagrams[:n+1]
+	} else {
+		b.Datagrams = append(b.Datagrams, Datagram{})
+	}
+	d := &b.Datagrams[n]
+	d.Pieces = d.Pieces[:0]
+	return d, uint32(n)
+}
+
 // Datagram says from which fragments a rebuilt datagram was made, in order of their offset.
 type Datagram struct {
 	Pieces []Piece

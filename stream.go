@@ -237,8 +237,16 @@ func (r *streamReader) Read(p []byte) (int, error) {
 // Time is when the byte at a position was captured; of a hole, when what follows it was.
 func (s *Stream) Time(off int64) Time { ts, _ := s.clock.at(s.side, s.solid(off)); return ts }
 
-// Order numbers the packets of the conversation: it says which packet brought the byte at a position.
-func (s *Stream) Order(off int64) uint64 { _, n := s.clock.at(s.side, s.solid(off)); return n }
+// Order numbers the packets of the conversation: it says which packet brought the byte at a position. What
+// lies behind the last captured byte comes after all packets: nothing tells when it was said.
+func (s *Stream) Order(off int64) uint64 {
+	off = s.solid(off)
+	if off >= s.half.End {
+		return ^uint64(0)
+	}
+	_, n := s.clock.at(s.side, off)
+	return n
+}
 
 // solid is the first captured position at or behind off.
 func (s *Stream) solid(off int64) int64 {

@@ -147,6 +147,23 @@ func TestPDUs(t *testing.T) {
 	golden(t, "pdus.golden", out)
 }
 
+func TestConflicts(t *testing.T) {
+	c := conversationOf(ntpac.TCP, []ntpac.Event{{TS: 1, Len: 4}, {TS: 2, Start: 10, Len: 4}})
+	c.Inline.Stream[ntpac.A] = []byte("abcdwxyz")
+	c.Sources = []ntpac.SourceID{1, 2}
+	half := &c.Half[ntpac.A]
+	half.Gaps = []ntpac.Gap{{Off: 4, Len: 6}}
+	half.Conflicts = []ntpac.Conflict{{Off: 11, Alt: []byte("?!"), TS: 3, Ord: 7, From: 1}, {Off: 5, Alt: []byte("late"), TS: 4, Ord: 8}}
+	var out []byte
+	for v, err := range artifact.Conflicts(c, nil) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(v.AppendJSON(out, sourceNames), '\n')
+	}
+	golden(t, "conflicts.golden", out)
+}
+
 // conversationOf makes a conversation with the given history and nothing else.
 func conversationOf(p ntpac.Proto, events []ntpac.Event) *ntpac.Conversation {
 	c := &ntpac.Conversation{Key: ntpac.FlowKey{Proto: p}, Inline: &ntpac.Inline{}}

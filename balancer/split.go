@@ -31,8 +31,8 @@ func (b *Balancer) Split(in *ntpac.Batch, out []*ntpac.Batch, owner *[ntpac.Shar
 		q := &to.Packets[len(to.Packets)-1]
 		q.Blk = blk - 1
 		if p.Flags&ntpac.Defragmented != 0 {
-			q.Frag = uint32(len(to.Datagrams))
-			to.Datagrams = append(to.Datagrams, ntpac.Datagram{Pieces: append([]ntpac.Piece(nil), in.Datagrams[p.Frag].Pieces...)})
+			d, n := to.AddDatagram()
+			q.Frag, d.Pieces = n, append(d.Pieces, in.Datagrams[p.Frag].Pieces...)
 		}
 	}
 	for _, to := range out {

@@ -8,7 +8,6 @@ import (
 	"ntpac"
 	"ntpac/actor"
 	"ntpac/balancer"
-	"ntpac/packet"
 	"ntpac/reassembly"
 )
 
@@ -35,7 +34,6 @@ type dispatcher struct {
 	clock   reassembly.Clock
 	held    int64 // bytes of batches that may wait for their turn in merged order
 
-	undecodable uint64 // fragments of rebuilt datagrams that are none
 }
 
 // lookahead is how many batches a single source is read ahead of its processing. Should its time run
@@ -194,12 +192,7 @@ func (d *dispatcher) next(ctx context.Context, i int) (*ntpac.Batch, bool) {
 
 // dispatch sends a batch in merged order to the shards; it owns the batch.
 func (d *dispatcher) dispatch(ctx context.Context, b *ntpac.Batch) error {
-	for i := range b.Packets {
-		if b.Packets[i].Flags&ntpac.Fragment != 0 {
-			b = d.defragment(b, i)
-			break
-		}
-	}
+	b = d.frags.Rebuild(b, d.pool.get, d.keyVLAN, d.seed)
 	if len(d.shards) == 1 {
 		if len(b.Packets) == 0 {
 			b.Free()
@@ -236,43 +229,4 @@ func (d *dispatcher) flush(ctx context.Context, all bool) error {
 		d.out[o] = d.pool.get()
 	}
 	return nil
-}
-
-// defragment replaces the fragments of a batch, of which the first is at from, by the datagrams that
-// they complete.
-func (d *dispatcher) defragment(b *ntpac.Batch, from int) *ntpac.Batch {
-	out := d.pool.get()
-	out.Watermark = b.Watermark
-	for _, k := range b.Blocks {
-		k.Retain(1)
-		out.Blocks = append(out.Blocks, k)
-	}
-	out.Packets = append(out.Packets, b.Packets[:from]...)
-	for i := from; i < len(b.Packets); i++ {
-		p := &b.Packets[i]
-		if p.Flags&ntpac.Fragment == 0 {
-			out.Packets = append(out.Packets, *p)
-			continue
-		}
-		if !d.frags.Add(b, p, out) {
-			continue
-		}
-		n := len(out.Packets) - 1
-		q := &out.Packets[n]
-		frame := out.Frame(q)
-		if v := packet.DecodeDatagram(frame, q); v != packet.OK {
-			for _, piece := range out.Datagrams[q.Frag].Pieces {
-				if !piece.Again {
-					d.undecodable++
-				}
-			}
-			out.Packets = out.Packets[:n]
-			continue
-		}
-		var k packet.RawKey
-		packet.Raw(frame, q, d.keyVLAN, &k)
-		q.Hash = packet.Hash(&k, d.seed)
-	}
-	b.Free()
-	return out
 }

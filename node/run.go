@@ -242,7 +242,7 @@ func (r *localRun) finish(ctx context.Context, sum *Summary) error {
 	sum.Artifacts = r.prog.Artifacts()
 	sum.Balancer = r.d.bal.Stats()
 	sum.Fragments = FragmentStats{Seen: f.Seen, Rebuilt: f.Rebuilt, Incomplete: f.Incomplete, Limited: f.Limited, Overlaps: f.Overlaps,
-		Used: f.Used, Repeated: f.Repeated, Bad: f.Bad, Abandoned: f.Abandoned, Undecodable: r.d.undecodable}
+		Used: f.Used, Repeated: f.Repeated, Bad: f.Bad, Abandoned: f.Abandoned, Undecodable: f.Undecodable}
 	sum.Jumps = r.d.clock.Jumps
 	if m := r.d.merger; m != nil {
 		sum.Late, sum.Forced, sum.Jumps = m.Late, m.Forced, max(sum.Jumps, m.Jumps())

@@ -114,7 +114,8 @@ func (u *unread) add(err error) {
 }
 
 // expected finds what other conversations have said of this one. Of several announcements the latest
-// before it counts: ports are used again.
+// before it counts: ports are used again. If there is none before it, the first one after it does: clocks
+// differ.
 func (s *snooper) expected(ctx context.Context, c *ntpac.Conversation) (*ntpac.Expectation, error) {
 	if !s.w.expects.might(c) {
 		return nil, nil
@@ -125,17 +126,19 @@ func (s *snooper) expected(ctx context.Context, c *ntpac.Conversation) (*ntpac.E
 	}
 	var best *ntpac.Expectation
 	for i := range es {
-		if e := &es[i]; e.Matches(c) && (best == nil || later(e, best)) {
+		if e := &es[i]; e.Matches(c) && (best == nil || nearer(e, best, c)) {
 			best = e
 		}
 	}
 	return best, nil
 }
 
-// later orders announcements so that the choice never depends on the order of their finding.
-func later(a, b *ntpac.Expectation) bool {
-	if a.Start != b.Start {
-		return a.Start > b.Start
+// nearer orders announcements so that the choice never depends on the order of their finding.
+func nearer(a, b *ntpac.Expectation, c *ntpac.Conversation) bool {
+	if before := a.Before(c); before != b.Before(c) {
+		return before
+	} else if a.Start != b.Start {
+		return a.Start > b.Start == before
 	}
 	if k := a.Origin.Compare(b.Origin); k != 0 {
 		return k < 0
@@ -146,9 +149,10 @@ func later(a, b *ntpac.Expectation) bool {
 // expectIndex remembers which end points were announced, so that the store is asked only for
 // conversations that could be meant.
 type expectIndex struct {
-	mu  sync.RWMutex
-	end map[netip.AddrPort]struct{}
-	any bool // an announcement without port or address
+	mu    sync.RWMutex
+	end   map[netip.AddrPort]struct{}
+	hosts bool // some of them have no port: any
+	any   bool // an announcement without address
 }
 
 func newExpectIndex() *expectIndex { return &expectIndex{end: map[netip.AddrPort]struct{}{}} }
@@ -162,7 +166,8 @@ func (x *expectIndex) add(e *ntpac.Expectation) {
 	if x.any {
 		return
 	}
-	if !e.To.Addr().IsValid() || e.To.Port() == 0 || len(x.end) >= maxExpected {
+	x.hosts = x.hosts || e.To.Port() == 0
+	if !e.To.Addr().IsValid() || len(x.end) >= maxExpected {
 		x.any = true
 		clear(x.end)
 		return
@@ -179,7 +184,15 @@ func (x *expectIndex) might(c *ntpac.Conversation) bool {
 	if len(x.end) == 0 {
 		return false
 	}
-	_, a := x.end[c.Key.End[0]]
-	_, b := x.end[c.Key.End[1]]
-	return a || b
+	for _, end := range c.Key.End {
+		if _, ok := x.end[end]; ok {
+			return true
+		}
+		if x.hosts {
+			if _, ok := x.end[netip.AddrPortFrom(end.Addr(), 0)]; ok {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -12,15 +12,15 @@ func (r *Reassembler) datagram(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Pack
 	h := &f.half[side]
 	e := r.observe(b, p, side)
 	data := frame[p.Pay : uint32(p.Pay)+p.PayCap]
-	d := mixBytes(digest(frame, p), data[:min(len(data), 32)])
-	f.stale(p.TS, r.cfg.Duplicate)
+	d := mixBytes(digest(frame, p), data[:min(len(data), mixed)])
+	r.extras.stale(f, p.TS, r.cfg.Duplicate)
 	if r.repeated(f, d, side, b, p, frame, data) {
 		e.Flags |= ntpac.EvDup | ntpac.EvNoData
 		e.Start = h.next
 		r.duplicate(f, ix, b, p, e)
 		return
 	}
-	f.rememberDatagram(d, len(data), b.Blocks[p.Blk].Index, side, p.TS)
+	r.extras.rememberDatagram(f, d, len(data), b.Blocks[p.Blk].Index, side, p.TS, r.cfg.Duplicate)
 	f.last = max(f.last, p.TS)
 	f.seen = f.last
 	h.packets++
@@ -38,7 +38,7 @@ func (r *Reassembler) repeated(f *flow, d uint64, side ntpac.Side, b *ntpac.Batc
 	if len(data) > 0xffff {
 		return false
 	}
-	seen, ok := f.sawDatagram(d, len(data), b.Blocks[p.Blk].Index, side, p.TS, r.cfg.Duplicate)
+	seen, ok := r.extras.sawDatagram(f, d, len(data), b.Blocks[p.Blk].Index, side, p.TS, r.cfg.Duplicate)
 	if !ok {
 		return false
 	}

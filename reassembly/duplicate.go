@@ -7,8 +7,9 @@ import (
 )
 
 // A packet may be captured twice: on its way into and out of a mirrored device, or by two sources. Each
-// flow remembers its last few packets, both directions together, and recognises one that comes again
-// within the duplicate window. An entry has 16 bits of time and 48 that depend on the protocol:
+// flow remembers its last few packets, both directions together, and what the duplicate window has beside them
+// in a ring of its own (see recent.go); it recognises one that comes again within the window. An entry has
+// 16 bits of time and 48 that depend on the protocol:
 //
 //	TCP       digest (48) | time (16)
 //	datagrams digest (23) | side (1) | source (8) | captured payload (16) | time (16)
@@ -16,7 +17,7 @@ import (
 // The time is in units of 2^18 ns. It is never ambiguous: after a silence longer than the window all
 // entries are stale and are dropped, so the oldest one is recentLen windows old at most.
 
-// recentLen is how many packets of a flow are remembered to recognise duplicates.
+// recentLen is how many packets of a flow are remembered in the flow itself.
 const recentLen = 8
 
 // maxDuplicate is the longest duplicate window that the entries' time can tell.
@@ -26,9 +27,21 @@ func recentTime(ts ntpac.Time) uint64 { return uint64(ts>>18) & 0xffff }
 
 // stale drops the memory of packets when all of it is older than the window. It is called for every
 // packet before f.seen is moved.
-func (f *flow) stale(ts, window ntpac.Time) {
+func (x *extras) stale(f *flow, ts, window ntpac.Time) {
 	if d := ts - f.seen; d > window || d < -window {
 		f.recent = [recentLen]uint64{}
+		x.forget(f)
+	}
+}
+
+// forget drops what of a flow's packets is not remembered in itself.
+func (x *extras) forget(f *flow) {
+	if f.extra == 0 {
+		return
+	}
+	if e := x.at(f.extra); e.recent != 0 {
+		x.recents.give(e.recent)
+		e.recent = 0
 	}
 }
 
@@ -40,20 +53,43 @@ func closeBy(entry uint64, ts, window ntpac.Time) bool {
 }
 
 // sawSegment reports whether a TCP segment with this digest was seen a moment ago; it remembers this
-// one otherwise.
-func (f *flow) sawSegment(digest uint64, ts, window ntpac.Time) bool {
-	f.stale(ts, window)
+// one otherwise. One that brings something new was not: only what the flow remembers in itself is looked at.
+func (x *extras) sawSegment(f *flow, digest uint64, ts, window ntpac.Time, isNew bool) bool {
+	x.stale(f, ts, window)
 	digest &^= 0xffff
 	for i := range f.recent {
 		if e := f.recent[i]; (e^digest)>>16 == 0 && closeBy(e, ts, window) {
 			return true
 		}
 	}
-	f.remember(digest | recentTime(ts))
+	if r := x.ring(f); r != nil && !isNew {
+		for k := range r.n {
+			if e := r.last(k); (e^digest)>>16 == 0 && closeBy(e, ts, window) {
+				return true
+			}
+		}
+	}
+	x.remember(f, digest|recentTime(ts), ts, window, recentSegments)
 	return false
 }
 
-func (f *flow) remember(e uint64) {
+// ring gives the flow's ring, nil where it has none.
+func (x *extras) ring(f *flow) *recentRing {
+	if f.extra == 0 || x.at(f.extra).recent == 0 {
+		return nil
+	}
+	return &x.recents.rings[x.at(f.extra).recent]
+}
+
+// remember keeps an entry in place of the flow's oldest one, which goes into the flow's ring while it may be
+// asked for.
+func (x *extras) remember(f *flow, e uint64, ts, window ntpac.Time, most int) {
+	if old := f.recent[f.slot]; old != 0 && closeBy(old, ts, window) {
+		if y := x.of(f); y.recent == 0 {
+			y.recent = x.recents.take()
+		}
+		x.ring(f).push(old, ts, window, most)
+	}
 	f.recent[f.slot] = e
 	f.slot = (f.slot + 1) % recentLen
 }
@@ -64,33 +100,47 @@ type datagramSeen struct {
 	other bool  // another source captured it
 }
 
-// sawDatagram looks for a datagram with the digest and the length of a payload.
-func (f *flow) sawDatagram(digest uint64, n int, src uint16, side ntpac.Side, ts, window ntpac.Time) (d datagramSeen, ok bool) {
+// sawDatagram looks for a datagram with the digest and the length of a payload: the latest one of those that
+// are equal.
+func (x *extras) sawDatagram(f *flow, digest uint64, n int, src uint16, side ntpac.Side, ts, window ntpac.Time) (d datagramSeen, ok bool) {
 	want := datagramEntry(digest, n, src, side, ts)
 	d.off = f.half[side].next
 	for k := range uint8(recentLen) {
-		e := f.recent[(f.slot+recentLen-1-k)%recentLen]
-		if e>>40&1 != want>>40&1 || e == 0 {
-			continue
-		}
-		d.off -= int64(e >> 16 & 0xffff)
-		const source = 0xff << 32
-		if differ := (e ^ want) &^ 0xffff; differ&^source == 0 && closeBy(e, ts, window) {
-			d.other = differ != 0
+		if d.is(f.recent[(f.slot+recentLen-1-k)%recentLen], want, ts, window) {
 			return d, true
+		}
+	}
+	if r := x.ring(f); r != nil {
+		for k := range r.n {
+			if d.is(r.last(k), want, ts, window) {
+				return d, true
+			}
 		}
 	}
 	return d, false
 }
 
-// rememberDatagram notes a datagram that was added to its stream. One too long for an entry makes the
-// places of those before it unknown.
-func (f *flow) rememberDatagram(digest uint64, n int, src uint16, side ntpac.Side, ts ntpac.Time) {
+// is goes on to the datagram of an entry, the next one back, and reports whether it is the one that is wanted.
+func (d *datagramSeen) is(e, want uint64, ts, window ntpac.Time) bool {
+	if (e^want)>>40&1 != 0 || e == 0 {
+		return false
+	}
+	d.off -= int64(e >> 16 & 0xffff)
+	const source = 0xff << 32
+	differ := (e ^ want) &^ 0xffff
+	d.other = differ != 0
+	return differ&^source == 0 && closeBy(e, ts, window)
+}
+
+// rememberDatagram notes a datagram that is added to its stream. One too long for an entry makes the places of
+// those before it unknown.
+func (x *extras) rememberDatagram(f *flow, digest uint64, n int, src uint16, side ntpac.Side, ts, window ntpac.Time) {
 	if n > 0xffff {
 		f.recent = [recentLen]uint64{}
+		x.forget(f)
 		return
 	}
-	f.remember(datagramEntry(digest, n, src, side, ts))
+	x.remember(f, datagramEntry(digest, n, src, side, ts), ts, window, recentDatagrams)
 }
 
 func datagramEntry(digest uint64, n int, src uint16, side ntpac.Side, ts ntpac.Time) uint64 {
@@ -117,6 +167,9 @@ func digest(frame []byte, p *ntpac.Packet) uint64 {
 	}
 	return mixBytes(x, h)
 }
+
+// mixed is how many bytes of the payload are a part of what tells packets apart before their bytes are compared.
+const mixed = 32
 
 const mixer = 0x9E3779B97F4A7C15
 

@@ -2,6 +2,7 @@ package reassembly_test
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"ntpac"
@@ -68,3 +69,46 @@ func TestDuplicateDatagrams(t *testing.T) {
 
 // long is a text of which only the end differs.
 func long(end string) string { return string(make([]byte, 500)) + end }
+
+// TestDuplicatesOfTheWholeWindow: a second tap is late by nearly the whole duplicate window, in which there are
+// many more packets of one flow than a flow remembers in itself.
+func TestDuplicatesOfTheWholeWindow(t *testing.T) {
+	const (
+		ms    = ntpac.Second / 1000
+		count = 500
+	)
+	tcp := pcaptest.New()
+	tcp.Step = ms / 10
+	k := tcp.TCP(pcaptest.Client, pcaptest.Server)
+	k.Open()
+	for i := range count {
+		k.Send(ntpac.Down, []byte{byte(i), byte(i >> 8)})
+		k.Packet(ntpac.Up, pcaptest.ACK, nil)
+	}
+	k.Close()
+	udp := pcaptest.New()
+	udp.Step = ms / 10
+	for i := range count {
+		udp.UDP(pcaptest.Client, pcaptest.Server, []byte{byte(i), byte(i >> 8)})
+	}
+	for _, x := range []struct {
+		name   string
+		frames []pcaptest.Frame
+	}{{"segments", tcp.Frames}, {"datagrams", udp.Frames}} {
+		second := slices.Clone(x.frames)
+		for i := range second {
+			second[i].TS += 48 * ms
+		}
+		one := (&pipeline{batch: 10}).run(t, x.frames).convs()
+		two := (&pipeline{batch: 10}).run(t, x.frames, second).convs()
+		if len(one) != 1 || len(two) != 1 {
+			t.Fatalf("%s: %d and %d conversations", x.name, len(one), len(two))
+		}
+		a, b := one[0], two[0]
+		for s := range 2 {
+			if string(a.data[s]) != string(b.data[s]) || a.c.Half[s].Packets != b.c.Half[s].Packets || b.c.Half[s].Duplicates != a.c.Half[s].Packets {
+				t.Errorf("%s, side %d: %d packets and %d duplicates of %d packets", x.name, s, b.c.Half[s].Packets, b.c.Half[s].Duplicates, a.c.Half[s].Packets)
+			}
+		}
+	}
+}

@@ -85,14 +85,16 @@ type extra struct {
 	overlap [2]int64
 	stray   [2]uint32 // of a side with sawStray: index in Reassembler.strays
 	held    uint32    // index in Reassembler.held, of a flow with heldFlow
+	recent  uint32    // ring of the packets that flow.recent has no room for, 0 for none
 	next    uint32    // in the list of free ones
 }
 
 // extras keeps extra records in slabs without pointers, which never move. Index 0 is none.
 type extras struct {
-	slabs [][]extra
-	n     uint32 // records ever taken
-	free  uint32
+	slabs   [][]extra
+	n       uint32 // records ever taken
+	free    uint32
+	recents recentPool
 }
 
 const extrasLen = 4096
@@ -127,6 +129,7 @@ func (x *extras) look(f *flow) extra {
 
 func (x *extras) give(f *flow) {
 	if f.extra != 0 {
+		x.forget(f)
 		x.at(f.extra).next, x.free = x.free, f.extra
 		f.extra = 0
 	}

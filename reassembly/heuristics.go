@@ -32,7 +32,9 @@ var servicePorts = map[uint16]bool{1433: true, 1521: true, 1883: true, 2049: tru
 	44818: true, 47808: true}
 
 // guessClient says who the client is when no SYN told: the side opposite to a well-known port, else
-// who spoke first. The lower of two ports decides nothing: ephemeral ranges overlap.
+// who spoke first. The lower of two ports decides nothing: ephemeral ranges overlap. Port 20 is the one
+// well-known port from which connections are opened: the server's, for the data of FTP (RFC 959 section
+// 3.2).
 func guessClient(k *packet.RawKey, speaker ntpac.Side) (ntpac.Side, ntpac.ClientBy) {
 	if k.Proto() != ntpac.TCP && k.Proto() != ntpac.UDP {
 		return speaker, ntpac.ByFirst
@@ -41,6 +43,8 @@ func guessClient(k *packet.RawKey, speaker ntpac.Side) (ntpac.Side, ntpac.Client
 		switch {
 		case p == 0:
 			return 0
+		case p == 20 && k.Proto() == ntpac.TCP:
+			return -1
 		case p < 1024:
 			return 2
 		case servicePorts[p]:
@@ -147,6 +151,9 @@ func (r *Reassembler) judgeSyn(f *flow, side ntpac.Side, t *segmentView) splitRe
 		}
 		return noSplit
 	}
+	if !silent && r.answersExactly(me, peer, t) {
+		return noSplit
+	}
 	said := me.next > 0 || peer.next > 0 || me.segs != 0 || peer.segs != 0
 	answers := t.hasAck && peer.state&haveBase != 0 && r.answers(peer, t.ack)
 	switch {
@@ -184,6 +191,13 @@ func (r *Reassembler) answers(h *half, ack uint32) bool {
 		return off <= r.cfg.MaxLost && off >= -lateHead
 	}
 	return abs(off) <= r.cfg.MaxLost
+}
+
+// answersExactly reports whether a SYN-ACK is the one answer to the SYN that is there. A tap whose clock is
+// behind shows it when all that the client said is over.
+func (r *Reassembler) answersExactly(me, peer *half, t *segmentView) bool {
+	return t.hasAck && peer.state&haveISN != 0 && t.ack == peer.base && me.state&haveISN == 0 &&
+		(me.state&haveBase == 0 || me.state&holding != 0 && r.heads(me, t.seq))
 }
 
 // heads reports whether a SYN may be the one of the bytes that a side holds: captured late, it lies just
@@ -281,9 +295,16 @@ func abs(x int64) int64 {
 }
 
 // keepAlive recognises a keep-alive probe: at most one byte, just below the next one (RFC 9293
-// section 3.8.4), where that byte was captured. Its byte is garbage and must not be compared.
+// section 3.8.4), where that byte was captured, or where the peer had it before and nobody pushes it. Its
+// byte is garbage and must neither be compared nor taken for the stream's.
 func (r *Reassembler) keepAlive(h *half, t *segmentView, off int64) bool {
-	if t.n > 1 || off != h.high-1 || t.syn || t.fin || t.rst || h.high <= 0 {
+	if t.n > 1 || t.syn || t.fin || t.rst {
+		return false
+	}
+	if off >= h.high && off == h.acked-1 && !t.psh {
+		return true
+	}
+	if off != h.high-1 || h.high <= 0 {
 		return false
 	}
 	return h.segs == 0 && off < h.next || h.segs != 0 && r.segs.at(h.segs).end == h.high

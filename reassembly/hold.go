@@ -13,9 +13,11 @@ import (
 // held is what waits while a flow's head is not final.
 type held struct {
 	events  []ntpac.Event
-	started [2]ntpac.Time // when the first bytes of a holding side came
-	sides   int           // how many sides are holding
-	next    uint32        // in the list of free ones
+	alts    [2][]ntpac.Conflict // other versions of what a holding side holds
+	bytes   int                 // of them
+	started [2]ntpac.Time       // when the first bytes of a holding side came
+	sides   int                 // how many sides are holding
+	next    uint32              // in the list of free ones
 }
 
 // heldPool keeps helds. Index 0 is none.
@@ -27,6 +29,9 @@ type heldPool struct {
 // maxHeldEvents bounds the events that wait: more than that within one window is no trickle whose
 // beginning could still be shifted.
 const maxHeldEvents = 1 << 14
+
+// maxHeldAlts bounds the bytes of alternatives that wait.
+const maxHeldAlts = 1 << 20
 
 // eventCost is the memory of an event that waits. It counts as that of segments does.
 const eventCost = int64(unsafe.Sizeof(ntpac.Event{}))
@@ -48,7 +53,7 @@ func (p *heldPool) give(k uint32) {
 	if cap(w.events) > 16 { // as many may be free as there were flows
 		w.events = nil
 	}
-	w.events, w.sides = w.events[:0], 0
+	w.events, w.alts, w.bytes, w.sides = w.events[:0], [2][]ntpac.Conflict{}, 0, 0
 	w.next, p.free = p.free, k
 }
 
@@ -100,6 +105,10 @@ func (r *Reassembler) release(f *flow, ix uint32, side ntpac.Side) {
 	}
 	h.state &^= holding
 	w := r.heldOf(f)
+	for _, c := range w.alts[side] {
+		r.sink.Conflict(f.handle, side, c)
+	}
+	w.alts[side] = nil
 	if w.sides--; w.sides == 0 {
 		f.status &^= heldFlow
 		for i := range w.events {
@@ -141,6 +150,7 @@ func (r *Reassembler) rebase(f *flow, side ntpac.Side, by int64) {
 		h.fin = max(h.fin-by, 0)
 	}
 	w := r.heldOf(f)
+	r.rebaseAlts(f, side, by)
 	for i := range w.events {
 		e := &w.events[i]
 		if e.Side() != side || e.Len == 0 {
@@ -150,4 +160,23 @@ func (r *Reassembler) rebase(f *flow, side ntpac.Side, by int64) {
 			e.Flags |= ntpac.EvNoData
 		}
 	}
+}
+
+// rebaseAlts makes the held offset by the new offset 0 of the alternatives. What lies below it is no
+// alternative to anything.
+func (r *Reassembler) rebaseAlts(f *flow, side ntpac.Side, by int64) {
+	w := r.heldOf(f)
+	kept := w.alts[side][:0]
+	for _, c := range w.alts[side] {
+		if c.Off -= by; c.Off < 0 {
+			n := min(-c.Off, int64(len(c.Alt)))
+			r.extras.of(f).overlap[side] -= n
+			r.stats.Conflicts -= uint64(n)
+			c.Off, c.Alt = c.Off+n, c.Alt[n:]
+		}
+		if len(c.Alt) > 0 {
+			kept = append(kept, c)
+		}
+	}
+	w.alts[side] = kept
 }

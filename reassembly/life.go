@@ -180,8 +180,9 @@ func (r *Reassembler) settle(f *flow, ix uint32, now ntpac.Time) {
 		r.settleHeld(f, ix, now)
 	}
 	for s := range ntpac.Side(2) {
-		for h := &f.half[s]; h.gapDue != 0 && now > h.gapDue; {
+		for h := &f.half[s]; h.gapDue != 0 && now > h.gapDue && r.open(f, h.gapDue); {
 			r.skip(f, ix, s)
+			r.over(f, ix)
 		}
 	}
 	r.over(f, ix)
@@ -191,6 +192,12 @@ func (r *Reassembler) settle(f *flow, ix uint32, now ntpac.Time) {
 	if r.nextDue(f) == 0 {
 		f.status &^= waiting
 	}
+}
+
+// open reports whether a connection is not yet closed at a time that has passed. What becomes due behind its
+// end finds it closed, also where the clock runs over both at once.
+func (r *Reassembler) open(f *flow, at ntpac.Time) bool {
+	return f.status&closing == 0 || at <= f.last+r.cfg.Linger
 }
 
 // nextDue is when settle has something to do again, 0 for never.

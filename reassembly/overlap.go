@@ -54,6 +54,26 @@ func (r *Reassembler) equal(f *flow, side ntpac.Side, off int64, b []byte) bool 
 	return same
 }
 
+// beside lays bytes beside all that was captured at off: what the sink was given, and what is held.
+func (r *Reassembler) beside(f *flow, side ntpac.Side, off int64, b []byte, visit func(off int64, was, now []byte)) {
+	h := &f.half[side]
+	if off >= 0 && off < h.next {
+		r.against(f, side, off, b[:min(int64(len(b)), h.next-off)], func(off int64, was, now []byte) {
+			if was != nil {
+				visit(off, was, now)
+			}
+		})
+	}
+	end := off + int64(len(b))
+	for k, n := h.segs, h.nsegs; n > 0; n-- {
+		s := r.segs.at(k)
+		if lo, hi := max(off, s.off), min(end, s.off+int64(len(s.data))); lo < hi {
+			visit(lo, s.data[lo-s.off:hi-s.off], b[lo-off:hi-off])
+		}
+		k = s.next
+	}
+}
+
 // against lays bytes beside what the sink was given at off, run by run; was is nil in a hole.
 func (r *Reassembler) against(f *flow, side ntpac.Side, off int64, b []byte, visit func(off int64, was, now []byte)) {
 	for len(b) > 0 {
@@ -85,19 +105,42 @@ func differing(off int64, was, now []byte, visit func(off int64, alt []byte)) {
 	}
 }
 
+// conflict keeps another version of bytes. One that came again is no further version.
 func (r *Reassembler) conflict(f *flow, side ntpac.Side, off int64, alt []byte, e *ntpac.Event) {
+	if r.known(f, side, off, alt) {
+		return
+	}
 	r.extras.of(f).overlap[side] += int64(len(alt))
 	r.stats.Conflicts += uint64(len(alt))
 	r.alternative(f, side, off, alt, e)
 }
 
 func (r *Reassembler) late(f *flow, side ntpac.Side, off int64, b []byte, e *ntpac.Event) {
+	if r.known(f, side, off, b) {
+		return
+	}
 	r.stats.Late += uint64(len(b))
 	r.alternative(f, side, off, b, e)
 }
 
 func (r *Reassembler) alternative(f *flow, side ntpac.Side, off int64, alt []byte, e *ntpac.Event) {
-	r.sink.Conflict(f.handle, side, ntpac.Conflict{Off: off, Alt: alt, TS: e.TS, Ord: e.Ord, From: e.Source})
+	c := ntpac.Conflict{Off: off, Alt: alt, TS: e.TS, Ord: e.Ord, From: e.Source}
+	if f.half[side].state&holding != 0 { // where it lies is not final yet
+		w := r.heldOf(f)
+		c.Alt = bytes.Clone(alt)
+		w.alts[side] = append(w.alts[side], c)
+		w.bytes += len(alt)
+		return
+	}
+	r.sink.Conflict(f.handle, side, c)
+}
+
+// known reports whether an alternative is kept already, as a whole or as a part of one.
+func (r *Reassembler) known(f *flow, side ntpac.Side, off int64, alt []byte) bool {
+	if f.half[side].state&holding != 0 {
+		return ntpac.HasConflict(r.heldOf(f).alts[side], off, alt)
+	}
+	return r.sink.Known(f.handle, side, off, alt)
 }
 
 // trusted reports whether a segment's checksum lets it contradict another one.

@@ -90,6 +90,8 @@ type Sink interface {
 	// Conflict keeps an alternative to bytes given before or about to be given. c.Alt is valid only
 	// during the call; c.From is the index in the merge group.
 	Conflict(h uint32, s ntpac.Side, c ntpac.Conflict)
+	// Known reports whether Conflict was given these bytes at off before, alone or among others.
+	Known(h uint32, s ntpac.Side, off int64, alt []byte) bool
 	// Close ends a conversation. c is valid only during the call: a sink that keeps it copies it, and adds
 	// what it knows: gaps, conflicts, hashes, sources.
 	Close(h uint32, c *ntpac.Conversation)
@@ -113,6 +115,7 @@ type Reassembler struct {
 	stats  Stats
 	idBuf  []byte
 	event  ntpac.Event
+	piece  ntpac.Event        // of a rebuilt datagram
 	conv   ntpac.Conversation // what Close gives
 	keys   [stride]packet.RawKey
 	sides  [stride]ntpac.Side
@@ -228,7 +231,7 @@ func (r *Reassembler) put(f *flow, ix uint32, e *ntpac.Event) {
 	if f.status&heldFlow != 0 {
 		w := r.heldOf(f)
 		r.segs.held += eventCost
-		if w.events = append(w.events, *e); len(w.events) >= maxHeldEvents {
+		if w.events = append(w.events, *e); len(w.events) >= maxHeldEvents || w.bytes > maxHeldAlts {
 			r.release(f, ix, ntpac.A)
 			r.release(f, ix, ntpac.B)
 		}
@@ -249,7 +252,8 @@ func (r *Reassembler) recordPieces(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.
 	side := e.Side()
 	for i := range d.Pieces {
 		q := &d.Pieces[i]
-		v := *e
+		v := &r.piece
+		*v = *e
 		v.TS, v.Ord, v.Off, v.Source, v.Cap, v.Wire, v.Pos = q.TS, q.Ord, q.Off, q.Index, q.Cap, q.Wire, q.Pos
 		if lo, hi := max(q.At, head), min(q.At+q.Len, head+e.Len); lo < hi {
 			v.Start, v.Len, v.Pos = e.Start+int64(lo-head), hi-lo, q.Pos+lo-q.At
@@ -271,7 +275,7 @@ func (r *Reassembler) recordPieces(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.
 			r.stats.Analysed++
 			f.half[side].packets++
 		}
-		r.put(f, ix, &v)
+		r.put(f, ix, v)
 	}
 }
 

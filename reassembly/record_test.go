@@ -94,6 +94,10 @@ func (r *record) Conflict(h uint32, s ntpac.Side, k ntpac.Conflict) {
 	r.open[h].alts[s] = append(r.open[h].alts[s], k)
 }
 
+func (r *record) Known(h uint32, s ntpac.Side, off int64, alt []byte) bool {
+	return ntpac.HasConflict(r.open[h].alts[s], off, alt)
+}
+
 func (r *record) Close(h uint32, conv *ntpac.Conversation) {
 	c := new(ntpac.Conversation)
 	*c = *conv

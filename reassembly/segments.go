@@ -8,6 +8,7 @@ type segment struct {
 	off, end int64
 	data     []byte // end-off bytes, or none for cut ones
 	next     uint32
+	finger   uint32 // of a ring's last one: after which segment bytes came in between at last, 0 for none
 }
 
 // segmentPool keeps segments in one slab, the free ones by the size of their buffers. The segments of a
@@ -64,7 +65,7 @@ func (p *segmentPool) take(off, end int64, data []byte) uint32 {
 		p.kept -= int64(cap(p.slab[h].data))
 	}
 	s := &p.slab[h]
-	s.off, s.end, s.next = off, end, h
+	s.off, s.end, s.next, s.finger = off, end, h, 0
 	if cap(s.data) < len(data) {
 		n := len(data)
 		if k < bare {
@@ -103,6 +104,9 @@ func (p *segmentPool) give(h uint32) {
 func (p *segmentPool) shift(h *half) (k uint32) {
 	last := p.at(h.segs)
 	k = last.next
+	if k == last.finger {
+		last.finger = 0
+	}
 	if k == h.segs {
 		h.segs = 0
 	} else {
@@ -119,43 +123,104 @@ func (p *segmentPool) link(h *half, prev, k uint32, end bool) {
 	} else {
 		p.at(k).next, p.at(prev).next = p.at(prev).next, k
 		if end {
-			h.segs = k
+			p.at(k).finger, h.segs = p.at(prev).finger, k
+		} else {
+			p.at(h.segs).finger = k
 		}
 	}
 	h.nsegs++
+}
+
+// before gives a segment behind which an offset lies, or the ring's last one to begin with its first. last says
+// that nothing follows: most segments come behind all others. What comes in between mostly comes near to where
+// the one before it did.
+func (p *segmentPool) before(h *half, off int64) (k uint32, last bool) {
+	if h.segs == 0 || off >= p.at(h.segs).end {
+		return h.segs, true
+	}
+	if k := p.at(h.segs).finger; k != 0 && p.at(k).end <= off {
+		return k, false
+	}
+	return h.segs, false
+}
+
+// unlink takes the segment behind prev out and gives it back.
+func (p *segmentPool) unlink(h *half, prev uint32) {
+	k := p.at(prev).next
+	if last := p.at(h.segs); last.finger == k {
+		last.finger = 0
+	}
+	switch {
+	case k == prev:
+		h.segs = 0
+	case k == h.segs:
+		p.at(prev).finger, h.segs = p.at(k).finger, prev
+		fallthrough
+	default:
+		p.at(prev).next = p.at(k).next
+	}
+	h.nsegs--
+	p.give(k)
+}
+
+// fill puts data into the segment behind prev, one of bytes that the snap length cut away from another
+// packet. What is left of it on both sides stays cut. It gives the segment with the data.
+func (p *segmentPool) fill(h *half, prev uint32, off int64, data []byte) (k uint32) {
+	s := p.at(p.at(prev).next)
+	from, to, last := s.off, s.end, p.at(prev).next == h.segs
+	end := off + int64(len(data))
+	p.unlink(h, prev)
+	if h.segs == 0 {
+		prev = 0
+	}
+	for _, part := range [...]struct {
+		off, end int64
+		data     []byte
+	}{{from, off, nil}, {off, end, data}, {end, to, nil}} {
+		if part.off == part.end {
+			continue
+		}
+		x := p.take(part.off, part.end, part.data)
+		p.link(h, prev, x, last)
+		if prev = x; part.data != nil {
+			k = x
+		}
+	}
+	return k
 }
 
 // insert puts the bytes of [off, end) that no held segment has into those of h; where a held segment
 // already has a byte, clash is told both versions. It reports how many bytes were new.
 func (r *Reassembler) insert(h *half, off, end int64, data []byte, clash func(off int64, held, b []byte)) (fresh int64) {
 	p := &r.segs
-	prev, left := h.segs, int(h.nsegs) // prev is before the left segments still to look at
-	if left > 0 && off >= p.at(prev).end {
-		left = 0 // behind all of them: the common case
-	}
+	prev, last := p.before(h, off) // last: nothing is behind prev
 	for off < end {
-		for left > 0 && p.at(p.at(prev).next).end <= off {
+		for !last && p.at(p.at(prev).next).end <= off {
 			prev = p.at(prev).next
-			left--
+			last = prev == h.segs
 		}
 		stop := end
-		if left > 0 {
+		if !last {
 			s := p.at(p.at(prev).next)
 			if s.off <= off {
 				n := min(s.end, end) - off
-				if len(data) > 0 && len(s.data) > 0 {
-					m := min(n, int64(len(data)))
+				m := min(n, int64(len(data)))
+				switch {
+				case m == 0:
+				case len(s.data) > 0:
 					clash(off, s.data[off-s.off:off-s.off+m], data[:m])
+				default:
+					prev = p.fill(h, prev, off, data[:m])
+					last, fresh, n = prev == h.segs, fresh+m, m
 				}
-				off += n
-				data = data[min(n, int64(len(data))):]
+				off, data = off+n, data[m:]
 				continue
 			}
 			stop = min(end, s.off)
 		}
 		n := stop - off
 		k := p.take(off, stop, data[:min(n, int64(len(data)))])
-		p.link(h, prev, k, left == 0)
+		p.link(h, prev, k, last)
 		fresh += n
 		prev = k
 		off = stop

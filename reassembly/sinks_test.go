@@ -15,6 +15,7 @@ func (nullSink) Data(uint32, ntpac.Side, int64, []byte)          {}
 func (nullSink) Gap(uint32, ntpac.Side, ntpac.Gap)               {}
 func (nullSink) Given(uint32, ntpac.Side, int64) ([]byte, int64) { return nil, 0 }
 func (nullSink) Conflict(uint32, ntpac.Side, ntpac.Conflict)     {}
+func (nullSink) Known(uint32, ntpac.Side, int64, []byte) bool    { return false }
 func (nullSink) Close(uint32, *ntpac.Conversation)               {}
 func (nullSink) Reopen(ntpac.ConversationID) (uint32, bool)      { return 0, true }
 

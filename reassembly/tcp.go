@@ -61,9 +61,9 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 	var t segmentView
 	frame := b.Frame(p)
 	t.read(frame, p, now)
-	d := digest(frame, p)
+	d := mixBytes(digest(frame, p), frame[p.Pay:uint32(p.Pay)+min(p.PayCap, mixed)])
 	over := f.status&emitted != 0
-	if (!over || f.hasStrays()) && f.sawSegment(d, p.TS, r.cfg.Duplicate) && (over || r.sameBytes(f, side, &t)) {
+	if (!over || f.hasStrays()) && r.extras.sawSegment(f, d, p.TS, r.cfg.Duplicate, r.isNew(f, side, &t)) && (over || r.sameBytes(f, side, &t)) {
 		if over { // of one that is kept aside
 			r.stats.repeated(p)
 			return
@@ -76,7 +76,7 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 	}
 	v := r.judge(f, side, &t)
 	if r.follow(f, ix, &t, p, side, v) || over {
-		f.sawSegment(d, p.TS, r.cfg.Duplicate)
+		r.extras.sawSegment(f, d, p.TS, r.cfg.Duplicate, true)
 	}
 	me := &f.half[side]
 	switch {
@@ -108,7 +108,7 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 	if t.hasAck && !t.rst {
 		r.acknowledge(f, ix, side.Other(), &t)
 	}
-	reset := (f.half[0].state|f.half[1].state)&sawRst != 0
+	reset := me.state&sawRst != 0
 	r.accept(f, ix, b, p, side, &t, e)
 	if reset && e.Flags&ntpac.EvNoData == 0 {
 		f.flags |= ntpac.ResetData
@@ -160,17 +160,31 @@ func (r *Reassembler) invalid(t *segmentView, frame []byte, p *ntpac.Packet) boo
 	return false
 }
 
-// sameBytes guards duplicates: a packet with an equal header whose bytes differ is no duplicate.
+// isNew reports whether a segment brings bytes or an acknowledgement beyond all that its flow has seen: then it
+// cannot have been seen before.
+func (r *Reassembler) isNew(f *flow, side ntpac.Side, t *segmentView) bool {
+	me, peer := &f.half[side], &f.half[side^1]
+	if r.cfg.Checksums == ChecksumsVerify || f.hasStrays() {
+		return false // something may have been seen and have left no trace
+	}
+	if me.state&haveBase != 0 && t.n > 0 && me.unwrap(t.seq)+int64(t.n) > me.high {
+		return true
+	}
+	return t.hasAck && peer.state&haveBase != 0 && peer.unwrap(t.ack) > peer.acked
+}
+
+// sameBytes guards duplicates: a packet with an equal header whose bytes differ is no duplicate, unless
+// another one has brought those bytes already.
 func (r *Reassembler) sameBytes(f *flow, side ntpac.Side, t *segmentView) bool {
 	h := &f.half[side]
-	if len(t.payload) == 0 || h.state&haveBase == 0 {
+	if len(t.payload) <= mixed || h.state&haveBase == 0 { // short ones are equal by their digest
 		return true
 	}
-	off := h.unwrap(t.seq)
-	if off < 0 || off+int64(len(t.payload)) > h.next {
-		return true
-	}
-	return r.equal(f, side, off, t.payload)
+	same := true
+	r.beside(f, side, h.unwrap(t.seq), t.payload, func(off int64, was, now []byte) {
+		differing(off, was, now, func(off int64, alt []byte) { same = same && r.known(f, side, off, alt) })
+	})
+	return same
 }
 
 // learn sets where the streams start, from SYN and SYN-ACK, or provisionally from the first packet.
@@ -249,6 +263,7 @@ func (r *Reassembler) acknowledge(f *flow, ix uint32, side ntpac.Side, t *segmen
 	h := &f.half[side]
 	if h.state&haveBase == 0 {
 		h.acked, h.state = int64(t.ack), h.state|sawAck
+		r.extras.of(f).ackedAt[side] = t.now
 		return
 	}
 	a := h.unwrap(t.ack)

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -95,6 +97,43 @@ func run(t *testing.T, opts snoop.Options, f func(ctx context.Context, d *ntpac.
 	reg := snoop.NewRegistry([]ntpac.Snooper{&toy{name: "toy", says: says(ntpac.Certain), snoop: f}})
 	talk := snooptest.Talk{Turns: []snooptest.Turn{snooptest.Up("aaaa"), snooptest.Up("bbbb"), snooptest.Up("cccc")}}
 	return snoop.Run(context.Background(), reg, talk.Dialog(func(i int) bool { return i == 1 }), opts), reg
+}
+
+// TestIdentifyBehindHoles: who cannot be known by the beginning is known by what follows a hole.
+func TestIdentifyBehindHoles(t *testing.T) {
+	read := &toy{name: "a", snoop: func(context.Context, *ntpac.Dialog, ntpac.Emitter) error { return nil }}
+	reg := snoop.NewRegistry([]ntpac.Snooper{&prober{*read, "HELLO"}})
+	talk := snooptest.Talk{Turns: []snooptest.Turn{snooptest.Up("HELLO"), snooptest.Down("1"), snooptest.Up("x"), snooptest.Down("2"),
+		snooptest.Up("y"), snooptest.Down("3"), snooptest.Up("HELLO again"), snooptest.Down("4")}}
+	for _, k := range []struct {
+		name string
+		lost []int // turns
+		want ntpac.AppBy
+	}{
+		{"the beginning", nil, ntpac.ByContent},
+		{"nothing", []int{0, 6}, ntpac.NotIdentified},
+		{"behind the lost beginning", []int{0, 2, 4}, ntpac.ByContent},
+		{"behind a later hole", []int{0, 4}, ntpac.ByContent},
+		{"not where it begins", []int{0}, ntpac.NotIdentified},
+	} {
+		d := talk.Dialog(func(i int) bool { return slices.Contains(k.lost, i) })
+		if g := snoop.Run(t.Context(), reg, d, snoop.Options{}); g.AppBy != k.want {
+			t.Errorf("%s: %v, want %v", k.name, g.AppBy, k.want)
+		}
+	}
+}
+
+// prober is certain of what begins with its word.
+type prober struct {
+	toy
+	word string
+}
+
+func (p *prober) Probe(h *ntpac.Head) ntpac.Verdict {
+	if strings.HasPrefix(string(h.Data[ntpac.Up]), p.word) {
+		return says(ntpac.Certain)
+	}
+	return ntpac.Verdict{}
 }
 
 func TestArtifactsAreCompleted(t *testing.T) {
@@ -203,6 +242,36 @@ func TestRoles(t *testing.T) {
 		g := snoop.Run(context.Background(), snoop.NewRegistry([]ntpac.Snooper{s}), d, snoop.Options{})
 		if swapped := g.Client != was; swapped != noSyn || (saw == "down") != noSyn || (g.ClientBy == ntpac.ByPayload) != noSyn {
 			t.Errorf("without SYN %v: %+v, read %q", noSyn, g, saw)
+		}
+	}
+}
+
+// TestExpectedEnd checks what an announcement settles: who serves, where no SYN told; and that one without
+// a port leaves a conversation to whoever recognises it.
+func TestExpectedEnd(t *testing.T) {
+	client, server := netip.MustParseAddrPort("10.0.0.1:50000"), netip.MustParseAddrPort("10.0.0.2:4000")
+	for _, x := range []struct {
+		name    string
+		noSyn   bool
+		content ntpac.Confidence
+		to      netip.AddrPort
+		swapped bool
+		by      ntpac.AppBy
+	}{
+		{"the server is waited for", true, ntpac.Certain, server, false, ntpac.ByExpectation},
+		{"who spoke first is", true, ntpac.Certain, client, true, ntpac.ByExpectation},
+		{"a SYN knows better", false, ntpac.Certain, client, false, ntpac.ByExpectation},
+		{"any port of a host", true, ntpac.NotMine, netip.AddrPortFrom(client.Addr(), 0), true, ntpac.ByExpectation},
+		{"any port, but recognised", true, ntpac.Certain, netip.AddrPortFrom(client.Addr(), 0), false, ntpac.ByContent},
+	} {
+		none := func(context.Context, *ntpac.Dialog, ntpac.Emitter) error { return nil }
+		reg := snoop.NewRegistry([]ntpac.Snooper{&toy{name: "content", says: says(x.content), snoop: none}, &toy{name: "toy", snoop: none}})
+		talk := snooptest.Talk{Client: client, Server: server, NoSyn: x.noSyn, Turns: []snooptest.Turn{snooptest.Up("up")}}
+		d := talk.Dialog(nil)
+		was := d.Conv.Client
+		g := snoop.Run(context.Background(), reg, d, snoop.Options{Expected: &ntpac.Expectation{App: "toy", To: x.to}})
+		if g.AppBy != x.by || (g.Client != was) != x.swapped {
+			t.Errorf("%s: %+v", x.name, g)
 		}
 	}
 }

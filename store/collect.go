@@ -403,6 +403,12 @@ func (c *Collector) Conflict(h uint32, side ntpac.Side, k ntpac.Conflict) {
 	m.conflicts = append(m.conflicts, k)
 }
 
+// Known reports whether an alternative is kept.
+func (c *Collector) Known(h uint32, side ntpac.Side, off int64, alt []byte) bool {
+	m := c.at(h).stream[side].more
+	return m != nil && ntpac.HasConflict(m.conflicts, off, alt)
+}
+
 // Close completes the conversation's record and hands everything out.
 func (c *Collector) Close(h uint32, ended *ntpac.Conversation) {
 	own := *ended // the reassembler makes its next one in the same place

@@ -22,6 +22,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"ntpac/bench/traffic"
 )
@@ -31,7 +32,9 @@ type options struct {
 	n, procs, flows                    int
 	size                               traffic.Size
 	seed                               uint64
-	peers, check, memory               bool
+	knobs                              string  // of genbench, for a generated capture
+	late                               float64 // of the own generator
+	peers, check, memory, damage       bool
 }
 
 func main() {
@@ -47,6 +50,7 @@ func main() {
 	flag.Var(&o.size, "size", "size of a generated capture")
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of a generated capture")
 	flag.BoolVar(&o.peers, "peers", true, "measure the other programs too")
+	flag.BoolVar(&o.damage, "damaged", true, "measure the stages on a damaged capture too, where the capture is a generated one")
 	flag.BoolVar(&o.memory, "memory", false, "measure peak memory of whole runs only")
 	flag.BoolVar(&o.check, "check", false, "fail where a gate is missed")
 	flag.Parse()
@@ -67,7 +71,8 @@ func main() {
 }
 
 func run(ctx context.Context, o *options, out io.Writer) error {
-	if o.capture == "" {
+	generated := o.capture == ""
+	if generated {
 		if err := o.generate(ctx); err != nil {
 			return err
 		}
@@ -92,6 +97,11 @@ func run(ctx context.Context, o *options, out io.Writer) error {
 		}
 	}
 	t.print(out)
+	if generated && o.damage {
+		if err := t.damaged(ctx, o, out); err != nil {
+			return err
+		}
+	}
 	if err := t.measureExtra(ctx, o); err != nil {
 		return err
 	}
@@ -150,6 +160,9 @@ func (o *options) generate(ctx context.Context) error {
 	if external {
 		kind = "genbench"
 	}
+	if o.knobs != "" {
+		kind += "-damaged"
+	}
 	o.capture = filepath.Join(o.out, fmt.Sprintf("%s-%d-%d.pcap", kind, o.size, o.seed))
 	if _, err := os.Stat(o.capture); err == nil {
 		return nil
@@ -176,7 +189,8 @@ func (o *options) runGenbench(ctx context.Context, file string) error {
 	if text, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("building genbench: %w: %s", err, text)
 	}
-	return command(o.procs, bin, "-size", o.size.String(), "-seed", fmt.Sprint(o.seed), "-truth", "-", "-o", file)
+	args := []string{"-size", o.size.String(), "-seed", fmt.Sprint(o.seed), "-truth", "-", "-o", file}
+	return command(o.procs, bin, append(args, strings.Fields(o.knobs)...)...)
 }
 
 func (o *options) runOwn(file string) error {
@@ -184,6 +198,6 @@ func (o *options) runOwn(file string) error {
 	if err != nil {
 		return err
 	}
-	_, err = traffic.Write(traffic.Capture{Whole: f}, traffic.Options{Size: int64(o.size), Seed: o.seed})
+	_, err = traffic.Write(traffic.Capture{Whole: f}, traffic.Options{Size: int64(o.size), Seed: o.seed, Late: o.late})
 	return errors.Join(err, f.Close())
 }

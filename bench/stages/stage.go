@@ -145,24 +145,40 @@ func balance(p *pass) (int64, error) {
 func reassemble(p *pass) (int64, error) {
 	bal, sink := balancer.New(balancer.Config{Seed: 1}), &extents{}
 	r := reassembly.New(reassembly.Config{Case: "bench"}, sink)
-	var clock reassembly.Clock
+	in := newIntake(r)
 	err := each(p, func(b *ntpac.Batch) error {
-		advance(&clock, b)
 		bal.Prepare(b)
-		r.Push(b)
+		in.push(b)
 		return nil
 	})
 	r.Flush()
 	return sink.bytes, err
 }
 
-// advance sets the watermark of a batch, as whoever merges sources does: without it nothing ever becomes
-// final before the end. Captures whose time runs back belong to another benchmark.
-func advance(clock *reassembly.Clock, b *ntpac.Batch) {
-	for i := range b.Packets {
-		clock.See(b.Packets[i].TS)
+// intake gives batches to a reassembler as the product's dispatcher does: with datagrams in place of their
+// fragments, and with the watermark, without which nothing ever becomes final before the end. Captures whose
+// time runs back belong to another benchmark.
+type intake struct {
+	r     *reassembly.Reassembler
+	frags *reassembly.Fragments
+	whole *ntpac.Batch
+	clock reassembly.Clock
+}
+
+func newIntake(r *reassembly.Reassembler) *intake {
+	return &intake{r: r, frags: reassembly.NewFragments(), whole: &ntpac.Batch{Packets: make([]ntpac.Packet, 0, balancer.MaxPackets)}}
+}
+
+func (i *intake) push(b *ntpac.Batch) {
+	for k := range b.Packets {
+		i.clock.See(b.Packets[k].TS)
 	}
-	b.Watermark = clock.High
+	b.Watermark = i.clock.High
+	d := i.frags.Rebuild(b, func() *ntpac.Batch { return i.whole }, false, 1)
+	i.r.Push(d)
+	if d == i.whole {
+		d.Free()
+	}
 }
 
 // extents is a sink that keeps where the bytes of streams lie, and not the bytes: 32 bytes a packet
@@ -182,11 +198,12 @@ type extent struct {
 // logged is how many extents are kept before the log starts anew.
 const logged = 1 << 16
 
-func (s *extents) Open() uint32                                { s.open++; return s.open }
-func (s *extents) Identify(uint32, ntpac.ConversationID)       {}
-func (s *extents) Gap(uint32, ntpac.Side, ntpac.Gap)           {}
-func (s *extents) Conflict(uint32, ntpac.Side, ntpac.Conflict) {}
-func (s *extents) Close(uint32, *ntpac.Conversation)           {}
+func (s *extents) Open() uint32                                 { s.open++; return s.open }
+func (s *extents) Identify(uint32, ntpac.ConversationID)        {}
+func (s *extents) Gap(uint32, ntpac.Side, ntpac.Gap)            {}
+func (s *extents) Conflict(uint32, ntpac.Side, ntpac.Conflict)  {}
+func (s *extents) Known(uint32, ntpac.Side, int64, []byte) bool { return false }
+func (s *extents) Close(uint32, *ntpac.Conversation)            {}
 func (s *extents) Event(h uint32, e *ntpac.Event) {
 	if len(s.log) == logged {
 		s.log = s.log[:0]

@@ -40,11 +40,10 @@ func (o *options) stored(p *pass) (n int64, err error) {
 	col.Hash = func() hash.Hash { return noHash{} }
 	bal := balancer.New(balancer.Config{Seed: 1})
 	r := reassembly.New(reassembly.Config{Case: "bench"}, col)
-	var clock reassembly.Clock
+	in := newIntake(r)
 	err = each(p, func(b *ntpac.Batch) error {
-		advance(&clock, b)
 		bal.Prepare(b)
-		r.Push(b)
+		in.push(b)
 		return k.err
 	})
 	r.Flush()

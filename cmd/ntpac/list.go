@@ -19,16 +19,20 @@ import (
 func (a *app) conversationsCommand() *cobra.Command {
 	var p place
 	var where string
-	var pdus, asJSON bool
+	var show details
+	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "conversations [--where RULE] [--pdus] [--json]",
+		Use:   "conversations [--where RULE] [--pdus] [--conflicts] [--json]",
 		Short: "Lists stored conversations",
 		Long: `Lists the conversations of a case, or those for which a rule holds (help rules),
 in the order of their start. With --json each is one JSON object a line; with --pdus
-it has a list of its PDUs too: what each side said in one go.`,
+it has a list of its PDUs too: what each side said in one go; with --conflicts a list
+of the ranges that were captured with differing bytes, in both versions (base64), and
+of the packet that brought the other one.`,
 		Example: `  ntpac conversations --where 'app == http && dst.ip in 10.0.0.0/8 && bytes > 1MB'
   ntpac conversations --where 'missing > 0 || has flags' --json
-  ntpac conversations --where 'id == 17979cfe362a0000b5c04f2e6d0a1c33' --pdus`,
+  ntpac conversations --where 'id == 17979cfe362a0000b5c04f2e6d0a1c33' --pdus
+  ntpac conversations --where 'overlap > 0' --conflicts`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			rule, err := p.compile("--where", where, selection.Conversations)
@@ -50,7 +54,7 @@ it has a list of its PDUs too: what each side said in one go.`,
 				if err != nil {
 					return err
 				}
-				if err := l.conversation(x, &p, c, pdus); err != nil {
+				if err := l.conversation(x, &p, c, show); err != nil {
 					return err
 				}
 			}
@@ -59,7 +63,8 @@ it has a list of its PDUs too: what each side said in one go.`,
 	}
 	p.flags(cmd)
 	cmd.Flags().StringVar(&where, "where", "", "only those for which the `RULE` holds (help rules)")
-	cmd.Flags().BoolVar(&pdus, "pdus", false, "list the PDUs of each too")
+	cmd.Flags().BoolVar(&show.pdus, "pdus", false, "list the PDUs of each too")
+	cmd.Flags().BoolVar(&show.conflicts, "conflicts", false, "list what was captured in differing versions too")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON lines")
 	return cmd
 }
@@ -219,35 +224,85 @@ func (l *listing) end() error {
 	return l.out.Flush()
 }
 
-func (l *listing) conversation(x *artifact.Export, p *place, c *ntpac.Conversation, pdus bool) error {
+// details are what a conversation is listed with.
+type details struct{ pdus, conflicts bool }
+
+func (l *listing) conversation(x *artifact.Export, p *place, c *ntpac.Conversation, show details) error {
 	var payload ntpac.Payload
-	if pdus {
+	if show != (details{}) {
 		payload = x.Payload(c)
 	}
 	if l.tab == nil {
 		l.line = artifact.AppendConversation(l.line[:0], c, p.sources)
-		if pdus {
-			l.line = append(l.line[:len(l.line)-1], `,"pdus":[`...)
-			first := true
-			for u := range artifact.PDUs(c, payload) {
-				if !first {
-					l.line = append(l.line, ',')
+		if show.pdus {
+			l.members("pdus", func(item func(add func(b []byte) []byte)) error {
+				for u := range artifact.PDUs(c, payload) {
+					item(u.AppendJSON)
 				}
-				l.line, first = u.AppendJSON(l.line), false
+				return nil
+			})
+		}
+		if show.conflicts {
+			err := l.members("conflicts", func(item func(add func(b []byte) []byte)) error {
+				for v, err := range artifact.Conflicts(c, payload) {
+					if err != nil {
+						return err
+					}
+					item(func(b []byte) []byte { return v.AppendJSON(b, p.sources) })
+				}
+				return nil
+			})
+			if err != nil {
+				return err
 			}
-			l.line = append(l.line, "]}"...)
 		}
 		return l.row()
 	}
 	up, down := c.In(ntpac.Up), c.In(ntpac.Down)
 	err := l.row(timeText(c.First), c.Key.Proto, c.ClientEnd(), c.ServerEnd(), c.App, bytesText(up.Bytes), bytesText(down.Bytes),
 		bytesText(up.Missing+down.Missing), c.Close, strings.Join(c.Flags.Names(), ","), c.ID)
-	if err != nil || !pdus {
+	if err != nil {
 		return err
 	}
-	for u := range artifact.PDUs(c, payload) {
-		if _, err := fmt.Fprintf(l.tab, "  %s\t%s\tat %d\t%s\t%s\t\t\t\t\t\t\n", timeText(u.First), u.Dir, u.Off, bytesText(u.Len), plural(u.Packets, "packet")); err != nil {
-			return err
+	return l.details(p, c, payload, show)
+}
+
+// members adds a list to the JSON object that is being written.
+func (l *listing) members(name string, each func(item func(add func(b []byte) []byte)) error) error {
+	l.line = append(append(append(l.line[:len(l.line)-1], `,"`...), name...), `":[`...)
+	first := true
+	err := each(func(add func(b []byte) []byte) {
+		if !first {
+			l.line = append(l.line, ',')
+		}
+		l.line, first = add(l.line), false
+	})
+	l.line = append(l.line, "]}"...)
+	return err
+}
+
+// details writes the lines below a conversation's own.
+func (l *listing) details(p *place, c *ntpac.Conversation, payload ntpac.Payload, show details) error {
+	if show.pdus {
+		for u := range artifact.PDUs(c, payload) {
+			if _, err := fmt.Fprintf(l.tab, "  %s\t%s\tat %d\t%s\t%s\t\t\t\t\t\t\n", timeText(u.First), u.Dir, u.Off, bytesText(u.Len), plural(u.Packets, "packet")); err != nil {
+				return err
+			}
+		}
+	}
+	if show.conflicts {
+		for v, err := range artifact.Conflicts(c, payload) {
+			if err != nil {
+				return err
+			}
+			kept := "missing"
+			if v.Kept != nil {
+				kept = short(fmt.Sprintf("%q", v.Kept), 30)
+			}
+			if _, err := fmt.Fprintf(l.tab, "  %s\t%s\tat %d\t%s\tnot %s\tpacket %d of %s\t\t\t\t\t\n", timeText(v.Time), v.Dir, v.Off,
+				kept, short(fmt.Sprintf("%q", v.Other), 30), v.Packet, clean(artifact.CaptureName(v.Source, p.sources))); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -95,6 +95,17 @@ var captures = map[string]func(io.Writer) error{
 		}
 		return errors.New("no such packet")
 	},
+	// forged: a segment, and one that claims other bytes for its place
+	"forged": func(w io.Writer) error {
+		c := pcaptest.New()
+		k := c.TCP(netip.MustParseAddrPort("192.0.2.10:40001"), netip.MustParseAddrPort("198.51.100.1:4444"))
+		k.Open()
+		seq, ack := k.Seq[ntpac.Up], k.Seq[ntpac.Down]
+		k.Send(ntpac.Up, []byte("true words"))
+		k.At(ntpac.Up, pcaptest.ACK, seq, ack, []byte("lies words"))
+		k.Close()
+		return c.WritePcap(w)
+	},
 	// cut: the same, and the file ends within a packet
 	"cut": func(w io.Writer) error {
 		var b strings.Builder

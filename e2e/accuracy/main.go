@@ -14,7 +14,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,7 +53,7 @@ type options struct {
 }
 
 func run(ctx context.Context, o *options, out io.Writer) error {
-	files, err := find(o.captures, o.only)
+	files, err := cli.Captures(o.captures, o.only)
 	if err != nil {
 		return err
 	}
@@ -180,38 +179,4 @@ func differences(o *options, out io.Writer) (io.Writer, func() error, error) {
 		return nil, done, nil
 	}
 	return io.MultiWriter(w...), done, nil
-}
-
-// find lists the captures below a folder by their paths in it, in order.
-func find(dir, only string) (files []string, err error) {
-	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, _ := filepath.Rel(dir, path)
-		rel = filepath.ToSlash(rel)
-		if d.IsDir() {
-			if rel == "expected" || rel == "zeek-baseline" {
-				return filepath.SkipDir
-			}
-			return nil
-		}
-		if isCapture(rel) && strings.Contains(rel, only) {
-			files = append(files, rel)
-		}
-		return nil
-	})
-	if err == nil && len(files) == 0 {
-		err = fmt.Errorf("no captures in %s", dir)
-	}
-	return files, err
-}
-
-func isCapture(name string) bool {
-	name = strings.TrimSuffix(strings.ToLower(name), ".gz")
-	switch filepath.Ext(name) {
-	case ".pcap", ".pcapng", ".cap", ".dmp", ".snoop", ".trace":
-		return true
-	}
-	return false
 }

@@ -48,6 +48,7 @@ var rules = []rule{
 		"puts the options of the command line together"},
 	{"cmd/...", []string{"..."}, "programs beside the product"},
 	{"bench/...", []string{"..."}, "measures all of it"},
+	{"e2e/seeds", []string{"..."}, "makes inputs for the fuzz targets of all stages"},
 	{"e2e/...", []string{".", "e2e/...", "bench/..."}, "sees the product from outside"},
 }
 

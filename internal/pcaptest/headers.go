@@ -1,6 +1,7 @@
 package pcaptest
 
 import (
+	"hash/crc32"
 	"net/netip"
 
 	"ntpac"
@@ -87,7 +88,7 @@ func Fragment(datagram []byte, mtu int) [][]byte {
 			be.PutUint16(f[4:], uint16(8+len(part)))
 			f = append(f, datagram[6], 0)
 			f = be.AppendUint16(f, uint16(off|more))
-			f = be.AppendUint32(f, uint32(Sum(data, 0))+1)
+			f = be.AppendUint32(f, crc32.ChecksumIEEE(data))
 		} else {
 			be.PutUint16(f[2:], uint16(head+len(part)))
 			be.PutUint16(f[6:], uint16(off/8|more<<13))

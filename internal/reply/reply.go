@@ -102,7 +102,8 @@ func (r *Reader) Answer(cmd, next int64, group bool) (*Reply, State) {
 
 // search pairs by the order of capture: the answer comes behind the command, and before the client
 // says something new. Of several final replies there the last one is the answer, or the first one where
-// commands are missing behind this one; whose the others are is not certain.
+// commands are missing behind this one; whose the others are is not certain. Neither is whose the first
+// reply of a stream without its head is, if commands are missing before it: those before it are, too.
 func (r *Reader) search(cmd, next int64, group bool) (*Reply, State) {
 	r.Drain(cmd)
 	until := ^uint64(0)
@@ -125,7 +126,7 @@ func (r *Reader) search(cmd, next int64, group bool) (*Reply, State) {
 		if found.Code != 0 && r.Orphan != nil {
 			r.Orphan(&found)
 		}
-		doubt := found.Code != 0 && !group
+		doubt := found.Code != 0 && !group || first && p.Off == 0 && !r.down.HeadKnown()
 		found, state = *p, Got
 		found.Text, found.Broken = append([]byte(nil), p.Text...), p.Broken || doubt
 		if p.Code < 200 {

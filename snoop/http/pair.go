@@ -19,6 +19,8 @@ func (r *reader) match(m *message) (*message, ntpac.Quality) {
 		}
 		return nil, ntpac.Complete
 	}
+	// Nothing that the server said is lost since the oldest request: the client did not wait for its answer.
+	r.pipelined = r.pipelined || len(r.pending) > 1 && r.pending[0].breaks == r.breaks
 	if r.pipelined {
 		return nil, ntpac.Guessed
 	}
@@ -31,7 +33,7 @@ func (r *reader) match(m *message) (*message, ntpac.Quality) {
 	}
 	sure := ntpac.Complete
 	switch {
-	case hole && r.d.Up.Gap() > 0:
+	case hole && (r.d.Up.Gap() > 0 || r.hole[ntpac.Up]):
 		// The answer may have been in the hole, and this one is to a request that is in the hole of the
 		// other direction.
 		sure, r.orphan = ntpac.Gapped, true

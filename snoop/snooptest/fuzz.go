@@ -18,12 +18,12 @@ func Fuzz(f *testing.F, s ntpac.Snooper, opts ...Option) {
 	for _, set := range opts {
 		set(&o)
 	}
+	info := s.Info()
 	for _, sc := range Load(f, o.dir) {
-		if b := pack(&sc.Talk); len(b) < 1<<16 {
+		if b := Pack(info, &sc.Talk); len(b) < 1<<16 {
 			f.Add(b)
 		}
 	}
-	info := s.Info()
 	f.Fuzz(func(t *testing.T, b []byte) {
 		talk, segs := unpack(info, b)
 		d := talk.play(segs, ntpac.CloseEnd, [2]int64{})
@@ -51,13 +51,17 @@ const (
 	packCut  = 1 << 2 // the last byte was not captured
 )
 
-func pack(t *Talk) []byte {
+// Pack gives the input of Fuzz that makes a talk of a snooper.
+func Pack(info ntpac.SnooperInfo, t *Talk) []byte {
 	b := []byte{0}
 	if t.NoSyn {
 		b[0] |= packNoSyn
 	}
-	if t.proto() != ntpac.TCP {
+	if t.proto() != info.Protos[0] {
 		b[0] |= packOther
+	}
+	if len(info.Ports) > 0 && t.Server.Port() == info.Ports[0] {
+		b[0] |= packPort
 	}
 	for _, s := range t.segments() {
 		b = append(b, byte(s.dir))

@@ -108,6 +108,9 @@ func (t *Talk) play(segs []segment, end ntpac.CloseCause, lead [2]int64) *ntpac.
 	for i := range segs {
 		p.packet(i, &segs[i])
 	}
+	if p.tcp && end == ntpac.CloseFin {
+		p.fin(len(segs))
+	}
 	p.finish()
 	return ntpac.NewDialog(c, &p.mem)
 }
@@ -158,6 +161,15 @@ func (p *player) packet(i int, s *segment) {
 	h.Bytes += int64(len(got))
 	h.End += int64(len(got))
 	p.gap(h, int64(s.cut), ntpac.GapCut)
+}
+
+// fin ends both directions.
+func (p *player) fin(i int) {
+	for side := range ntpac.Side(2) {
+		ev := ntpac.Event{TS: p.c.Last, Ord: uint64(i) + uint64(side), Off: int64(i) * 2000, Start: p.c.Half[side].End, Pos: 54, Cap: 54, Wire: 54,
+			Flags: ntpac.EventFlags(side) | ntpac.EvFin | ntpac.EvNoData}
+		p.mem.history = p.hs.Append(p.mem.history, &ev)
+	}
 }
 
 func (p *player) gap(h *ntpac.Half, n int64, why ntpac.GapCause) {

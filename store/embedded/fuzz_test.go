@@ -3,6 +3,7 @@ package embedded
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	"ntpac"
@@ -46,6 +47,11 @@ func FuzzValue(f *testing.F) {
 	f.Add(row.AppendConversation(v, c))
 	f.Add(row.AppendConversation(place{1, 2, 3, 4, 5}.append(append(make([]byte, 12), there)), c))
 	f.Add(place{1, 1 << 40, 3, 4, 5}.append(make([]byte, 8)))
+	src, err := encodeSource(&ntpac.SourceInfo{ID: 3, Name: "a.pcap", SHA256: ntpac.Hash{1}, Damage: []ntpac.Damage{{Off: 1, Len: 2, Reason: "x"}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(src)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if p, err := parseConv(b); err == nil && len(p.row) > len(b) {
 			t.Fatal("a row longer than its value")
@@ -57,6 +63,15 @@ func FuzzValue(f *testing.F) {
 		}
 		if how, at, packed, rest, err := parseAnywhere(b); err == nil && len(packed)+len(rest) > len(b) {
 			t.Fatal(how, at)
+		}
+		if i, err := decodeSource(b); err == nil {
+			b, err := encodeSource(&i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if j, err := decodeSource(b); err != nil || !reflect.DeepEqual(i, j) {
+				t.Fatalf("source %+v reads as %+v (%v)", i, j, err)
+			}
 		}
 	})
 }
