@@ -13,7 +13,7 @@ FILE ?= testdata/tour.pcap
 STORE ?= ntpac-store
 BIN := bin/ntpac
 
-.PHONY: all build run test fmt vet staticcheck race fuzz-smoke fuzz cross accuracy truth truth-damaged law laws evidence bench bench-memory clean help
+.PHONY: all build run test fmt vet staticcheck race fuzz-smoke fuzz cross accuracy truth truth-damaged law laws evidence bench bench-memory bounds clean help
 
 all: build
 
@@ -134,6 +134,12 @@ bench: build
 # Peak memory of whole runs over captures of SIZE and of four times that.
 bench-memory: build
 	$(GO) run ./bench/stages -memory -ntpac $(BIN) -size $(SIZE) -genbench $(SHARED)/bench/genbench
+
+BOUNDS ?= -flows 5000000 -endless 10G
+
+# Floods, bombs and an endless conversation, made as they are read: fails where a run takes more than --max-memory.
+bounds: build
+	$(GO) run ./bench/bounds -ntpac $(BIN) $(BOUNDS)
 
 # The targets, each with the line above it.
 help:

@@ -27,6 +27,7 @@ type Options struct {
 	KeyVLAN   bool
 	MaxMemory int64             // bytes that buffers may take in all; default 240 MB
 	MaxFlows  int               // conversations that are open or remembered; default: as many as go with MaxMemory
+	MaxGaps   int               // holes of one conversation; default 65,536
 	Seed      uint64            // of the hash of flows; 0: a secret one
 	Outside   func(bytes int64) // told of memory outside the heap, with a minus when it is given back
 	Snoopers  []ntpac.Snooper
@@ -65,5 +66,5 @@ const flowMemory = 1280
 // reassembly gives the options of the reassemblers, of which there are n.
 func (o *Options) reassembly(n int) reassembly.Config {
 	return reassembly.Config{Case: o.Case, Window: o.Window, Idle: o.Idle, MaxLost: o.MaxLost, Duplicate: o.Duplicate, Checksums: o.Checksums,
-		KeyVLAN: o.KeyVLAN, MaxFlows: max(o.MaxFlows/ntpac.Shards, 1), MaxHeld: o.MaxMemory / 6 / int64(n), Outside: o.Outside}
+		KeyVLAN: o.KeyVLAN, MaxGaps: o.MaxGaps, MaxFlows: max(o.MaxFlows/ntpac.Shards, 1), MaxHeld: o.MaxMemory / 6 / int64(n), Outside: o.Outside}
 }

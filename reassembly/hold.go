@@ -14,7 +14,7 @@ import (
 type held struct {
 	events  []ntpac.Event
 	alts    [2][]ntpac.Conflict // other versions of what a holding side holds
-	bytes   int                 // of them
+	bytes   int                 // of memory that they take
 	started [2]ntpac.Time       // when the first bytes of a holding side came
 	sides   int                 // how many sides are holding
 	next    uint32              // in the list of free ones
@@ -117,7 +117,7 @@ func (r *Reassembler) release(f *flow, ix uint32, side ntpac.Side) {
 		for i := range w.events {
 			r.sink.Event(f.handle, &w.events[i])
 		}
-		r.segs.held -= eventCost * int64(len(w.events))
+		r.segs.held -= eventCost*int64(len(w.events)) + int64(w.bytes)
 		r.held.give(r.extras.at(f.extra).held)
 	}
 	r.drain(f, side)

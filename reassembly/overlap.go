@@ -129,7 +129,8 @@ func (r *Reassembler) alternative(f *flow, side ntpac.Side, off int64, alt []byt
 		w := r.heldOf(f)
 		c.Alt = bytes.Clone(alt)
 		w.alts[side] = append(w.alts[side], c)
-		w.bytes += len(alt)
+		w.bytes += len(alt) + int(eventCost)
+		r.segs.held += eventCost + int64(len(alt))
 		return
 	}
 	r.sink.Conflict(f.handle, side, c)

@@ -70,12 +70,12 @@ type gathered struct {
 
 // stream gathers one stream's current chunk.
 type stream struct {
-	buf    []byte // captured bytes of chunk n
+	buf    []byte // captured bytes of chunk n, from kept on
 	n      int64
 	end    int64 // stream position behind what was given
 	more   *more
-	summed int32 // bytes of buf that more.sum has
-	parked bool  // buf is in the store
+	summed int32 // bytes of the chunk that more.sum has
+	kept   int32 // bytes of the chunk that are in the store, and not in buf: it was parked
 	stored bool  // a chunk of it was given out: it is no longer inline
 	passed bool  // a chunk was left behind: buf is not all of the stream
 }
@@ -191,7 +191,7 @@ func (c *Collector) add(g *gathered, stream uint8, off int64, b []byte) {
 			c.next(g, stream, k)
 		}
 		n := int(min(int64(len(b)), (s.n+1)*ntpac.ChunkSize-off))
-		if s.parked && c.Reference && stream != ntpac.StreamHistory {
+		if s.kept > 0 && c.Reference && stream != ntpac.StreamHistory {
 			s.more.sum.Write(b[:n]) // the rest of this chunk stays in the source alone
 		} else {
 			c.gather(g, stream, b[:n])
@@ -204,9 +204,6 @@ func (c *Collector) add(g *gathered, stream uint8, off int64, b []byte) {
 // gather adds bytes to the current chunk.
 func (c *Collector) gather(g *gathered, stream uint8, b []byte) {
 	s := &g.stream[stream]
-	if s.parked {
-		c.unpark(g, stream)
-	}
 	if cap(s.buf)-len(s.buf) < len(b) {
 		c.room(s, len(b))
 	}
@@ -255,7 +252,8 @@ func (c *Collector) Gap(h uint32, side ntpac.Side, gap ntpac.Gap) {
 // next gives out the gathered chunk of a stream and goes on with an empty one, number k.
 func (c *Collector) next(g *gathered, stream uint8, k int64) {
 	s := &g.stream[stream]
-	if !s.parked && len(s.buf) > 0 {
+	if len(s.buf) > 0 {
+		c.unpark(g, stream)
 		c.sum(s, stream)
 		c.give(g, stream)
 	}
@@ -266,7 +264,7 @@ func (c *Collector) next(g *gathered, stream uint8, k int64) {
 		c.drop(&m.prev)
 		m.prev, m.prevN = s.buf, s.n
 	}
-	s.buf, s.summed, s.parked, s.passed = nil, 0, false, true
+	s.buf, s.summed, s.kept, s.passed = nil, 0, 0, true
 	s.n = k
 }
 
@@ -292,8 +290,8 @@ func (c *Collector) sum(s *stream, stream uint8) {
 	if m.sum == nil {
 		m.sum = c.hash()
 	}
-	m.sum.Write(s.buf[s.summed:])
-	s.summed = int32(len(s.buf))
+	m.sum.Write(s.buf[s.summed-s.kept:])
+	s.summed = s.kept + int32(len(s.buf))
 }
 
 // give packs the current chunk and hands it out.
@@ -341,30 +339,29 @@ func (c *Collector) Given(h uint32, side ntpac.Side, off int64) (b []byte, hole 
 	k := off / ntpac.ChunkSize
 	lo := k * ntpac.ChunkSize
 	half := ntpac.Half{End: s.end, Gaps: gaps}
-	at := off - lo - half.MissingIn(lo, off-lo)
-	chunk := c.given(g, uint8(side), k)
-	if at >= int64(len(chunk)) {
+	b = c.given(g, uint8(side), k, off-lo-half.MissingIn(lo, off-lo))
+	if len(b) == 0 {
 		g.blind = true
 		return nil, 0
 	}
-	b = chunk[at:]
 	return b[:min(int64(len(b)), run)], 0
 }
 
-// given finds a chunk that was gathered before: in memory, or in the store.
-func (c *Collector) given(g *gathered, stream uint8, k int64) []byte {
+// given finds bytes of a chunk that was gathered before, from at on: in memory, or in the store.
+func (c *Collector) given(g *gathered, stream uint8, k, at int64) []byte {
 	s := &g.stream[stream]
+	kept := int64(s.kept)
 	switch {
-	case k == s.n && !s.parked:
-		return s.buf
+	case k == s.n && at >= kept:
+		return from(s.buf, at-kept)
 	case s.more != nil && s.more.prev != nil && k == s.more.prevN:
-		return s.more.prev
+		return from(s.more.prev, at)
 	case !g.known || c.Reference:
 		return nil
 	}
 	key := ntpac.ChunkKey{ID: g.id, Stream: stream, N: k}
 	if c.old.key != key {
-		n := int64(s.summed) // what was parked
+		n := kept
 		if k != s.n {
 			half := ntpac.Half{End: s.end, Gaps: s.gaps()}
 			n = ntpac.ChunkSize - half.MissingIn(k*ntpac.ChunkSize, ntpac.ChunkSize)
@@ -375,8 +372,10 @@ func (c *Collector) given(g *gathered, stream uint8, k int64) []byte {
 		}
 		c.old = oldChunk{key, b}
 	}
-	return c.old.b
+	return from(c.old.b, at)
 }
+
+func from(b []byte, at int64) []byte { return b[min(at, int64(len(b))):] }
 
 // Limits of the alternatives that one side keeps. All open conversations together keep a quarter of the budget.
 const (
@@ -427,7 +426,7 @@ func (c *Collector) Close(h uint32, ended *ntpac.Conversation) {
 	size, resident, inline := 0, true, true
 	for i := range g.stream {
 		s := &g.stream[i]
-		resident = resident && !s.passed && !s.parked
+		resident = resident && !s.passed && s.kept == 0
 		if c.Reference && i < 2 {
 			continue
 		}
@@ -452,7 +451,8 @@ func (c *Collector) Close(h uint32, ended *ntpac.Conversation) {
 		}
 	} else {
 		for i := range uint8(3) {
-			if s := &g.stream[i]; len(s.buf) > 0 && !s.parked {
+			if len(g.stream[i].buf) > 0 {
+				c.unpark(g, i)
 				c.give(g, i)
 			}
 		}
@@ -463,9 +463,7 @@ func (c *Collector) Close(h uint32, ended *ntpac.Conversation) {
 func (c *Collector) finalSum(s *stream) (sum ntpac.Hash) {
 	switch {
 	case s.more != nil && s.more.sum != nil:
-		if !s.parked {
-			s.more.sum.Write(s.buf[s.summed:])
-		}
+		s.more.sum.Write(s.buf[s.summed-s.kept:])
 		s.more.sum.Sum(sum[:0])
 	case len(s.buf) > 0 && c.Hash == nil: // most streams: no state to make
 		sum = sha256.Sum256(s.buf)

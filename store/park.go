@@ -7,7 +7,8 @@ import (
 )
 
 // A collector keeps within its budget by parking: the partial chunks of conversations that have been quiet
-// are written early, and read again when more comes. Payload that is kept by reference is only hashed and
+// are written early. What comes then is gathered apart; the chunk is read again, and written whole, when it is
+// full, when its conversation ends, or when what has come must be parked too. Payload that is kept by reference is only hashed and
 // forgotten: its source has it. The hand goes round over all conversations, as a
 // clock's: who has got something since it last passed is passed once more.
 
@@ -17,10 +18,13 @@ const parkMin = 8 << 10
 // parkAny is the least that is parked when that was not enough.
 const parkAny = 64
 
+// parkMore is the least that is parked of a chunk that was parked before: it costs reading that.
+const parkMore = 4 << 10
+
 // room makes place for n more bytes in the buffer of a stream.
 func (c *Collector) room(s *stream, n int) {
 	want := len(s.buf) + n
-	if s.passed {
+	if s.passed && s.kept == 0 {
 		want = ntpac.ChunkSize // it has filled one, and will most likely fill another
 	}
 	b := c.bufs.Get(want)
@@ -62,32 +66,34 @@ func (c *Collector) parkOne(g *gathered, least int, busy *stream) {
 		if s.more != nil {
 			c.drop(&s.more.prev)
 		}
-		if len(s.buf) < least || s.parked || s == busy {
+		if len(s.buf) < least || s.kept > 0 && len(s.buf) < parkMore || s == busy {
 			continue
 		}
+		c.unpark(g, uint8(i))
 		c.sum(s, uint8(i))
 		c.give(g, uint8(i))
+		s.kept = int32(len(s.buf))
 		c.drop(&s.buf)
-		s.parked = true
 		c.Parked++
 	}
 }
 
-// unpark loads the partial chunk of a stream again.
+// unpark loads what was parked of a stream's chunk, and puts it before what has come since.
 func (c *Collector) unpark(g *gathered, stream uint8) {
 	s := &g.stream[stream]
-	want := int64(s.summed)
-	if stream == ntpac.StreamHistory {
-		want = s.end - s.n*ntpac.ChunkSize
+	if s.kept == 0 {
+		return
 	}
-	b, err := c.load.Chunk(ntpac.ChunkKey{ID: g.id, Stream: stream, N: s.n}, int(want))
-	if err == nil && int64(len(b)) != want {
-		err = fmt.Errorf("it has %d bytes, not %d", len(b), want)
+	b, err := c.load.Chunk(ntpac.ChunkKey{ID: g.id, Stream: stream, N: s.n}, int(s.kept))
+	if err == nil && len(b) != int(s.kept) {
+		err = fmt.Errorf("it has %d bytes, not %d", len(b), s.kept)
 	}
 	if err != nil && c.err == nil {
 		c.err = fmt.Errorf("reading back a chunk of conversation %v: %w", g.id, err)
 	}
-	s.buf = append(c.bufs.Get(max(len(b), 1)), b...)
-	c.held += int64(cap(s.buf))
-	s.parked, s.summed = false, int32(len(s.buf))
+	whole := append(append(c.bufs.Get(len(b)+len(s.buf)), b...), s.buf...)
+	c.held += int64(cap(whole)) - int64(cap(s.buf))
+	c.bufs.Put(s.buf)
+	s.buf, s.kept = whole, 0
+	s.summed = min(s.summed, int32(len(whole))) // it is more only after a failure
 }

@@ -18,6 +18,8 @@ type Options struct {
 	// SegmentSize is the length in bytes at which the embedded store begins a new segment file; 0 is
 	// 256 MiB.
 	SegmentSize int64
+	// Cache is the memory in bytes that the embedded store takes for its index; 0 is 48 MiB.
+	Cache int64
 }
 
 // Checker is what stores implement whose contents can be checked as they lie on the disk. Problems are
@@ -38,7 +40,7 @@ func Open(_ context.Context, uri string, opt Options) (ntpac.Store, error) {
 	if uri == "" {
 		return nil, ntpac.Usagef("--store needs the name of a directory")
 	}
-	s, err := embedded.Open(uri, embedded.Options{SegmentSize: opt.SegmentSize})
+	s, err := embedded.Open(uri, embedded.Options{SegmentSize: opt.SegmentSize, Cache: opt.Cache})
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,8 @@ func cases(o *options) []flood {
 		{"SYN flood with 16 bytes each", n, func(w *bufio.Writer) error { return attempts(w, o.flows, 16) }},
 		{"data flood without SYN, 16 bytes each", n, func(w *bufio.Writer) error { return midstream(w, o.flows, 16) }},
 		{"datagram flood, 16 bytes each", n, func(w *bufio.Writer) error { return datagrams(w, o.flows, 16) }},
+		{"answers that unpack a thousandfold", 100, func(w *bufio.Writer) error { return bombs(w, 100) }},
+		{"a hole behind every segment", 1, func(w *bufio.Writer) error { return holes(w, o.flows/5) }},
 		{"one endless conversation", 1, func(w *bufio.Writer) error { return endless(w, int64(o.endless)) }},
 	}
 }

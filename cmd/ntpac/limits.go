@@ -13,6 +13,14 @@ const (
 	leastMemory   size = 64 << 20
 )
 
+// index is what the store's index gets of the memory that the user allows; 0 is as much as it wants.
+func (s size) index() int64 {
+	if s == 0 {
+		return 0
+	}
+	return min(max(int64(s)/10, 8<<20), 48<<20)
+}
+
 // limits hold the process to the cores and the memory that the user allows.
 type limits struct {
 	memory  int64        // all of it

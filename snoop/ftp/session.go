@@ -79,10 +79,11 @@ func (s *session) run() error {
 			if known && s.command(off, verb, arg) {
 				return nil
 			}
-		case !s.up.EOF() && s.up.Gap() == 0:
+		case len(line) >= maxCommand:
 			for !whole && !s.up.EOF() && s.up.Gap() == 0 {
 				_, whole = s.up.Line(maxCommand)
 			}
+			s.tooLong(off)
 		}
 		torn = torn && !whole
 	}
@@ -92,6 +93,13 @@ func (s *session) run() error {
 		}
 	}
 	return s.ctx.Err()
+}
+
+// tooLong notes a line that is over the limit, which began at off.
+func (s *session) tooLong(off int64) {
+	span := ntpac.Span{Dir: ntpac.Up, Off: off, Len: s.up.Off() - off}
+	s.emit.Emit(&ntpac.Artifact{Type: "ftp", Time: s.when.Up.Time(off), Spans: []ntpac.Span{span}, Quality: s.d.Quality(span),
+		Fields: &artifact.FTP{}, Error: "a line over 8 KiB is no command"})
 }
 
 // plain reports whether an unknown word may be a command.

@@ -7,6 +7,7 @@
 package embedded
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -24,6 +25,8 @@ import (
 type Options struct {
 	// SegmentSize is the length in bytes at which a new segment file is begun; 0 is 256 MiB.
 	SegmentSize int64
+	// Cache is the memory for blocks and write buffers of the index, in bytes; 0 is 48 MiB.
+	Cache int64
 	// Fatal is called when the index can no longer write its own bookkeeping, which leaves the process
 	// nothing to do but end; what was committed is safe. nil prints one line and exits with status 1.
 	Fatal func(error)
@@ -109,7 +112,8 @@ func Open(dir string, opt Options) (_ *Store, err error) {
 }
 
 func (s *Store) openIndex() error {
-	table := uint64(memTable)
+	size := cmp.Or(s.opt.Cache, blockCache)
+	table := uint64(min(memTable, max(size/3, smallTable)))
 	free, total, ok := s.opt.space(s.dir)
 	if ok && total < smallDisk {
 		table = smallTable
@@ -119,7 +123,7 @@ func (s *Store) openIndex() error {
 		return openError(s.dir, ErrFull)
 	}
 	s.reserve = 3*table + 1<<20
-	cache := pebble.NewCache(blockCache)
+	cache := pebble.NewCache(size)
 	defer cache.Unref()
 	o := &pebble.Options{
 		Cache:                       cache,
