@@ -13,7 +13,7 @@ FILE ?= testdata/tour.pcap
 STORE ?= ntpac-store
 BIN := bin/ntpac
 
-.PHONY: all build run test fmt vet staticcheck race fuzz-smoke fuzz fuzz-seeds cross accuracy truth truth-damaged laws evidence bench bench-memory clean help
+.PHONY: all build run test fmt vet staticcheck race fuzz-smoke fuzz fuzz-seeds cross accuracy truth truth-damaged law laws evidence bench bench-memory clean help
 
 all: build
 
@@ -67,6 +67,15 @@ fuzz: fuzz-seeds
 fuzz-seeds:
 	@if [ -d $(SHARED)/captures ]; then $(GO) run ./e2e/seeds $(SHARED)/captures; \
 	else echo "no $(SHARED)/captures: the seeds are those of the repository" >&2; fi
+
+# A day has its seed, so that a failure can be had again that day; the output says it for later.
+ROUNDS ?= 10000
+SEED ?= $(shell date +%Y%m%d)
+
+# Laws over ROUNDS random histories (default: 10000): packets are lost, doubled, moved, forged.
+law:
+	@$(GO) test ./e2e/meta -count 1 -v -timeout 60m -run 'TestHistories|TestEach|TestTraffic' -rounds $(ROUNDS) -seed $(SEED) | grep -v '^=== RUN\|^    --- PASS'; \
+	exit $${PIPESTATUS[0]}
 
 # Builds what is shipped: Linux on two processors; macOS and Windows for files only.
 cross:

@@ -46,7 +46,7 @@ func (s *snooper) snoop(ctx context.Context, t *task) (err error) {
 		}
 	}
 	if s.rule != nil && !s.rule.Match(c) {
-		s.w.done(t)
+		s.w.skip(t)
 		return nil
 	}
 	expect, err := s.expected(ctx, c)

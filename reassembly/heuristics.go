@@ -17,9 +17,10 @@ const (
 	splitIdle              // silence longer than the limit
 	splitJump              // a jump in sequence that nothing ties to the conversation
 	splitClose             // new data long after the connection was closed
+	splitLimit             // its predecessor had as many holes as one conversation may have
 )
 
-var splitReasons = [...]string{"", "syn", "idle", "jump", "after-close"}
+var splitReasons = [...]string{"", "syn", "idle", "jump", "after-close", "limit"}
 
 // String is the reason as stored.
 func (s splitReason) String() string { return splitReasons[s] }

@@ -122,6 +122,12 @@ func (r *run) choose() (i int, by ntpac.AppBy) {
 	}
 	HeadOf(r.d, &r.head)
 	i, by, swapped := r.reg.identify(&r.head)
+	for k := 0; k < maxResumed && by == ntpac.NotIdentified && r.head.Proto == ntpac.TCP && Resumed(r.d, k, &r.head); k++ {
+		// A port cannot tell what content behind a hole does not.
+		if i, by, swapped = r.reg.identify(&r.head); by != ntpac.ByContent {
+			i, by = -1, ntpac.NotIdentified
+		}
+	}
 	if named >= 0 && by != ntpac.ByContent { // one that names a host but no port cannot overrule the content
 		n.expected.Add(1)
 		r.expected(e)

@@ -196,6 +196,31 @@ func (r *Registry) probe(i int, h *ntpac.Head) (v ntpac.Verdict) {
 	return r.list[i].snooper.Probe(h)
 }
 
+// maxResumed bounds behind how many holes of each direction a conversation is looked at that nobody knows by
+// its beginning.
+const maxResumed = 64
+
+// Resumed fills h with what a TCP conversation goes on with behind the n-th hole of each direction, counted
+// from 0 and without one at its very beginning, which HeadOf looks behind. It reports whether there is such a
+// hole.
+func Resumed(d *ntpac.Dialog, n int, h *ntpac.Head) (more bool) {
+	for dir := ntpac.Up; dir <= ntpac.Down; dir++ {
+		s, gaps := d.In(dir), d.Conv.In(dir).Gaps
+		h.Known[dir], h.Data[dir] = false, h.Data[dir][:0]
+		if len(gaps) > 0 && gaps[0].Off == 0 {
+			gaps = gaps[1:]
+		}
+		if n >= len(gaps) {
+			continue
+		}
+		s.MoveTo(gaps[n].Off + gaps[n].Len)
+		h.Data[dir] = append(h.Data[dir], s.Peek(ntpac.HeadSize)...)
+		s.MoveTo(0)
+		more = true
+	}
+	return more
+}
+
 // headMessages bounds how many datagrams are looked at to find the first one of each direction.
 const headMessages = 64
 

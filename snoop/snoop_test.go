@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -96,6 +97,43 @@ func run(t *testing.T, opts snoop.Options, f func(ctx context.Context, d *ntpac.
 	reg := snoop.NewRegistry([]ntpac.Snooper{&toy{name: "toy", says: says(ntpac.Certain), snoop: f}})
 	talk := snooptest.Talk{Turns: []snooptest.Turn{snooptest.Up("aaaa"), snooptest.Up("bbbb"), snooptest.Up("cccc")}}
 	return snoop.Run(context.Background(), reg, talk.Dialog(func(i int) bool { return i == 1 }), opts), reg
+}
+
+// TestIdentifyBehindHoles: who cannot be known by the beginning is known by what follows a hole.
+func TestIdentifyBehindHoles(t *testing.T) {
+	read := &toy{name: "a", snoop: func(context.Context, *ntpac.Dialog, ntpac.Emitter) error { return nil }}
+	reg := snoop.NewRegistry([]ntpac.Snooper{&prober{*read, "HELLO"}})
+	talk := snooptest.Talk{Turns: []snooptest.Turn{snooptest.Up("HELLO"), snooptest.Down("1"), snooptest.Up("x"), snooptest.Down("2"),
+		snooptest.Up("y"), snooptest.Down("3"), snooptest.Up("HELLO again"), snooptest.Down("4")}}
+	for _, k := range []struct {
+		name string
+		lost []int // turns
+		want ntpac.AppBy
+	}{
+		{"the beginning", nil, ntpac.ByContent},
+		{"nothing", []int{0, 6}, ntpac.NotIdentified},
+		{"behind the lost beginning", []int{0, 2, 4}, ntpac.ByContent},
+		{"behind a later hole", []int{0, 4}, ntpac.ByContent},
+		{"not where it begins", []int{0}, ntpac.NotIdentified},
+	} {
+		d := talk.Dialog(func(i int) bool { return slices.Contains(k.lost, i) })
+		if g := snoop.Run(t.Context(), reg, d, snoop.Options{}); g.AppBy != k.want {
+			t.Errorf("%s: %v, want %v", k.name, g.AppBy, k.want)
+		}
+	}
+}
+
+// prober is certain of what begins with its word.
+type prober struct {
+	toy
+	word string
+}
+
+func (p *prober) Probe(h *ntpac.Head) ntpac.Verdict {
+	if strings.HasPrefix(string(h.Data[ntpac.Up]), p.word) {
+		return says(ntpac.Certain)
+	}
+	return ntpac.Verdict{}
 }
 
 func TestArtifactsAreCompleted(t *testing.T) {

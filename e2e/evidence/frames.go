@@ -58,3 +58,17 @@ func readFrames(file string) ([]frame, error) {
 	}
 	return frames, nil
 }
+
+// reorderWindow is the default of --reorder-window, in seconds.
+const reorderWindow = 1
+
+// disorder is by how many seconds the time of a capture runs back at most.
+func disorder(fs []frame) (most float64) {
+	high := 0.0
+	for i := range fs {
+		at := float64(fs[i].sec) + float64(fs[i].nano)/1e9
+		high = max(high, at)
+		most = max(most, high-at)
+	}
+	return most
+}

@@ -5,5 +5,5 @@
 // The tests run the whole pipeline in process. A history is a capture and a list of operations, both
 // drawn from a seed; a law that fails is shrunk to the fewest frames and operations that still break it:
 //
-//	go test ./e2e/meta -run TestHistories -seed 7 -rounds 500
+//	go test ./e2e/meta -run TestHistories -v -seed 7 -rounds 5000
 package meta

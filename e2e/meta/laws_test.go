@@ -17,13 +17,15 @@ import (
 )
 
 var (
-	seed   = flag.Uint64("seed", 0, "the seed of the first random history")
+	seed   = flag.Uint64("seed", 0, "the seed of the random histories")
+	rounds = flag.Int("rounds", 400, "how many random histories are tried")
+	nth    = flag.Int("history", -1, "try only the random history of this number")
 	strict = flag.Bool("strict", false, "hold what reassembly is known not to do yet, too: see the uses of this flag")
 	only   = flag.String("law", "", "only laws whose names have this in them")
-	rounds = flag.Int("rounds", 0, "how many random histories; 0 is as many as a short test allows")
 )
 
-var laws = []*law{&duplicated, &tapped, &shuffled, &delayed, &split, &contained, &placed, &shifted, &readdressed, &wrapped, &littered, &dropped, &cutShort}
+var laws = []*law{&dropped, &droppedOne, &duplicated, &tapped, &shuffled, &delayed, &split, &apart, &skewed, &cutShort, &shifted, &readdressed,
+	&wrapped, &littered, &contained, &placed}
 
 func parseTime(s string) (ntpac.Time, bool) {
 	at, err := time.Parse(time.RFC3339Nano, s)
@@ -67,26 +69,34 @@ func TestEachCut(t *testing.T) {
 	}
 }
 
-// TestHistories draws captures, laws and operations.
+// TestHistories draws captures, laws and operations, and says how many it has tried of each law.
 func TestHistories(t *testing.T) {
-	n := *rounds
-	if n == 0 {
-		n = 400
-	}
 	dir := t.TempDir()
 	list := slices.DeleteFunc(slices.Clone(laws), func(l *law) bool { return !strings.Contains(l.name, *only) })
-	for i := range n {
-		s := *seed + uint64(i)
-		r := rand.New(rand.NewPCG(s, 0))
+	tried, broken := map[*law]int{}, 0
+	first, n := 0, *rounds
+	if *nth >= 0 {
+		first, n = *nth, 1
+	}
+	for i := first; i < first+n && broken < 10; i++ {
+		r := rand.New(rand.NewPCG(*seed, 1000+uint64(i)))
 		var names []string
 		for range 1 + r.IntN(3) {
 			names = append(names, small[r.IntN(len(small))])
 		}
 		fs := build(r, names...)
 		l := list[r.IntN(len(list))]
-		h := &history{fs, l.plan(r, fs)}
-		l.hold(t, dir, h, nil, fmt.Sprintf("seed %d, talks %v", s, names))
+		tried[l]++
+		if !l.hold(t, dir, &history{fs, l.plan(r, fs)}, nil, fmt.Sprintf("-seed %d -history %d, talks %v", *seed, i, names)) {
+			broken++
+		}
 	}
+	all := 0
+	for _, l := range list {
+		t.Logf("%6d  %s", tried[l], l.name)
+		all += tried[l]
+	}
+	t.Logf("%6d random histories of seed %d, %d of which broke a law", all, *seed, broken)
 }
 
 // TestTraffic holds every law on a capture of many conversations at once.
@@ -98,10 +108,10 @@ func TestTraffic(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, l := range laws {
-		r := rand.New(rand.NewPCG(*seed, uint64(i)))
+		r := rand.New(rand.NewPCG(*seed, 100+uint64(i)))
 		given := base
-		if l == &delayed {
-			given = nil // its undisturbed run has another window
+		if l == &delayed { // its undisturbed run has another window
+			given = nil
 		}
 		l.hold(t, dir, &history{fs, l.plan(r, fs)}, given, "generated traffic")
 	}

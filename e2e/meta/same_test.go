@@ -4,12 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"math/rand/v2"
-	"net/netip"
 	"slices"
-	"strings"
 
 	"ntpac"
-	"ntpac/internal/pcaptest"
 )
 
 // The laws of this file say that something does not matter: the output stays the same but for what is
@@ -190,10 +187,16 @@ var split = law{
 		ops := []op{{-1, r.Int64N(splits)}, {-2, 2 + r.Int64N(4)}, {-3, r.Int64()}}
 		return append(ops, share(r, fs, 1, func() int64 { return r.Int64() })...)
 	},
-	runs: func(h *history) (input, input) { return one(h.frames), input{files: parts(h)} },
-	check: func(h *history, base, other *output) error {
-		return equal(base, other, law1)
-	},
+	runs:  func(h *history) (input, input) { return one(h.frames), input{files: parts(h)} },
+	check: sameLaw1,
+}
+
+// apart: the two directions are captured in two files.
+var apart = law{
+	name:  "the uplink in another file does not matter",
+	plan:  func(r *rand.Rand, fs []frame) []op { return []op{{-1, byDirection}, {-3, r.Int64()}} },
+	runs:  split.runs,
+	check: sameLaw1,
 }
 
 func parts(h *history) []file {
@@ -296,280 +299,4 @@ var placed = law{
 			art:  law1.art,
 		})
 	},
-}
-
-// shifted: another clock gives other times and ids.
-var shifted = law{
-	name: "the clock does not matter",
-	plan: func(r *rand.Rand, fs []frame) []op {
-		return []op{{-1, r.Int64N(int64(4e8*ntpac.Second)) - int64(2e8*ntpac.Second)}}
-	},
-	runs: func(h *history) (input, input) {
-		out := slices.Clone(h.frames)
-		for i := range out {
-			out[i].TS += ntpac.Time(h.at()[-1].arg)
-		}
-		return one(h.frames), one(out)
-	},
-	check: func(h *history, base, other *output) error {
-		d := ntpac.Time(h.at()[-1].arg)
-		return equal(unnamed(base, 0), unnamed(other, d), law1)
-	},
-}
-
-// unnamed gives an output without ids, and with all times earlier by d. What hung on an id hangs on the
-// conversation's end points and start.
-func unnamed(o *output, d ntpac.Time) *output {
-	out := &output{sum: o.sum}
-	for _, f := range o.convs {
-		k := &found{conv: f.conv, record: timed(f.record.without("id"), d)}
-		for _, a := range f.artifacts {
-			k.artifacts = append(k.artifacts, o.named(timed(a.without("id"), d), func(f *found) string { return fmt.Sprint(f.ends(), f.conv.First-d) }))
-		}
-		out.convs = append(out.convs, k)
-	}
-	return out
-}
-
-// references are the fields of artifacts that name a conversation by its id.
-var references = []string{"conversation", "control"}
-
-// named gives an artifact in which conversations are named by what they are, and not by their ids.
-func (o *output) named(a record, name func(f *found) string) record {
-	out := a.without()
-	for _, field := range references {
-		for _, f := range o.convs {
-			if f.conv.ID.String() == a.text(field) {
-				out[field] = name(f)
-			}
-		}
-	}
-	return out
-}
-
-// timed makes every time of the contract in a record earlier by d.
-func timed(r record, d ntpac.Time) record {
-	out := make(record, len(r))
-	for k, v := range r {
-		switch x := v.(type) {
-		case string:
-			if k == "first" || k == "last" || k == "time" {
-				if at, ok := parseTime(x); ok {
-					v = (at - d).String()
-				}
-			}
-		case []any:
-			if k == "pdus" {
-				list := make([]any, len(x))
-				for i, p := range x {
-					list[i] = map[string]any(timed(record(p.(map[string]any)), d))
-				}
-				v = list
-			}
-		}
-		out[k] = v
-	}
-	return out
-}
-
-// readdressed: other addresses and ports, one for one, give other end points and ids. Well-known ports
-// stay, as they are hints; so do the ports that FTP announces.
-var readdressed = law{
-	name: "addresses do not matter",
-	plan: func(r *rand.Rand, fs []frame) []op { return []op{{-1, r.Int64()}} },
-	runs: func(h *history) (input, input) {
-		m := mapping(uint64(h.at()[-1].arg))
-		out := slices.Clone(h.frames)
-		for i := range out {
-			out[i] = readdress(out[i], m)
-		}
-		return one(h.frames), one(out)
-	},
-	check: func(h *history, base, other *output) error {
-		m := mapping(uint64(h.at()[-1].arg))
-		return equal(unplaced(base, m), unplaced(other, nil), law1)
-	},
-}
-
-// mapping is a bijection of end points: a mask on the host bits of addresses and on client ports.
-func mapping(seed uint64) func(netip.AddrPort) netip.AddrPort {
-	return func(e netip.AddrPort) netip.AddrPort {
-		b := e.Addr().AsSlice()
-		b[len(b)-1] ^= byte(seed)
-		b[len(b)-2] ^= byte(seed >> 8)
-		a, _ := netip.AddrFromSlice(b)
-		p := e.Port()
-		if p >= 40000 && p < 48192 {
-			p = 40000 + (p - 40000) ^ uint16(seed>>16&0x1fff)
-		}
-		return netip.AddrPortFrom(a, p)
-	}
-}
-
-// unplaced gives an output without ids, its end points mapped.
-func unplaced(o *output, m func(netip.AddrPort) netip.AddrPort) *output {
-	if m == nil {
-		m = func(e netip.AddrPort) netip.AddrPort { return e }
-	}
-	out := &output{sum: o.sum}
-	for _, f := range o.convs {
-		c, s := f.conv.ClientEnd(), f.conv.ServerEnd()
-		if f.record.text("tunnel") == "" {
-			c, s = m(c), m(s)
-		}
-		k := &found{conv: f.conv, record: f.record.without("id", "src_ip", "src_port", "dst_ip", "dst_port")}
-		k.record["ends"] = fmt.Sprint(c, s)
-		for _, a := range f.artifacts {
-			a = o.named(a.without("id"), func(f *found) string {
-				if f.record.text("tunnel") != "" {
-					return fmt.Sprint(f.conv.ClientEnd(), f.conv.First)
-				}
-				return fmt.Sprint(m(f.conv.ClientEnd()), m(f.conv.ServerEnd()), f.conv.First)
-			})
-			if url := a.text("source_url"); url != "" { // names the server where the client did not
-				a["source_url"] = strings.Replace(url, f.conv.ServerEnd().Addr().String(), s.Addr().String(), 1)
-			}
-			k.artifacts = append(k.artifacts, a)
-		}
-		out.convs = append(out.convs, k)
-	}
-	return out
-}
-
-// wrapped: sequence numbers that wrap at any byte give other ids. Operation -1-n chooses the byte of talk
-// n's up stream, -101-n of its down stream.
-var wrapped = law{
-	name: "the wrap of sequence numbers does not matter",
-	plan: func(r *rand.Rand, fs []frame) (ops []op) {
-		for n := range 8 {
-			ops = append(ops, op{-1 - n, r.Int64N(9000) - 2}, op{-101 - n, r.Int64N(9000) - 2})
-		}
-		return ops
-	},
-	runs: func(h *history) (input, input) {
-		at := h.at()
-		add := map[ends][2]uint32{}
-		for _, t := range truths(h.frames) {
-			if !t.tcp {
-				continue
-			}
-			if _, ok := add[t.ends]; !ok { // of used ports only the first connection wraps
-				add[t.ends] = [2]uint32{uint32(-at[-1-t.talk].arg) - t.isn[0], uint32(-at[-101-t.talk].arg) - t.isn[1]}
-			}
-		}
-		out := slices.Clone(h.frames)
-		for i := range out {
-			if hd, ok := read(out[i].Data); ok {
-				d, s := add[hd.ends()], hd.ends().side(&hd)
-				out[i] = renumber(out[i], d[s], d[s.Other()])
-			}
-		}
-		return one(h.frames), one(out)
-	},
-	check: func(_ *history, base, other *output) error { return equal(unnamed(base, 0), unnamed(other, 0), law1) },
-}
-
-// littered: packets that are nobody's, or nothing, do not matter. The argument draws what is put in behind
-// the frame.
-var littered = law{
-	name: "garbage does not matter",
-	plan: func(r *rand.Rand, fs []frame) []op {
-		return share(r, fs, shares[r.IntN(2)], func() int64 { return r.Int64() })
-	},
-	runs: func(h *history) (input, input) {
-		var out []frame
-		at := h.at()
-		for _, f := range h.frames {
-			out = append(out, f)
-			if o, ok := at[f.id]; ok {
-				g := litter(rand.New(rand.NewPCG(uint64(o.arg), 2)), f)
-				g.id, g.talk = f.id, garbage
-				g.TS = f.TS + ntpac.Time(uint64(o.arg)%uint64(ms/2))
-				g.Wire = len(g.Data)
-				out = append(out, g)
-			}
-		}
-		return one(h.frames), one(inOrder(out))
-	},
-	check: func(h *history, base, other *output) error {
-		mine := map[ends]bool{}
-		for _, f := range base.convs {
-			mine[f.ends()] = true
-		}
-		// Garbage that names a conversation's end points is counted as its packets.
-		v := view{conv: func(f *found) record {
-			r := f.record.without("capture", "packets_up", "packets_down", "last")
-			if !*strict {
-				// While bytes are held, reassembly takes a segment with equal headers and other bytes for a duplicate.
-				r = r.without("duplicates_up", "duplicates_down")
-			}
-			return r
-		}, art: law1.art}
-		return equal(base, other.where(func(f *found) bool { return mine[f.ends()] }), v)
-	},
-}
-
-// litter makes a frame that must change nothing in what f belongs to.
-func litter(r *rand.Rand, f frame) frame {
-	noise := make([]byte, 14+r.IntN(400))
-	for i := range noise {
-		noise[i] = byte(r.Uint32())
-	}
-	g := f
-	h, ok := read(f.Data)
-	ok = ok && !h.inside
-	head := func(n int) []byte { return append([]byte(nil), f.Data[:min(n, len(f.Data))]...) }
-	kind := r.IntN(9)
-	switch {
-	case kind == 0 || !ok: // noise
-		g.Data = noise
-	case kind == 1: // ARP, or spanning tree
-		g.Data = pcaptest.EtherType([]uint16{0x0806, 38}[r.IntN(2)], noise)
-	case kind == 2: // a flow of others
-		o := netip.AddrFrom4([4]byte{203, 0, 113, byte(r.IntN(8))})
-		g.Data = pcaptest.Ether(pcaptest.IP(o, netip.AddrFrom4([4]byte{203, 0, 113, 99}), ntpac.TCP, pcaptest.Segment{
-			Src: netip.AddrPortFrom(o, 999), Dst: netip.MustParseAddrPort("203.0.113.99:80"), Seq: r.Uint32(), Flags: byte(r.Uint32())}.Bytes(noise)))
-	case kind == 3: // an IP header of another version
-		g.Data = head(len(f.Data))
-		g.Data[h.l3] = byte(r.IntN(4))<<4 | g.Data[h.l3]&15
-	case kind == 4: // nothing behind the IP header
-		g.Data = head(h.l4)
-		if h.v6 {
-			be.PutUint16(g.Data[h.l3+4:], 0)
-		} else {
-			be.PutUint16(g.Data[h.l3+2:], uint16(h.l4-h.l3))
-		}
-	case kind == 5 && h.proto == ntpac.TCP && !h.fragment: // a TCP header that says it is shorter than any
-		g.Data = head(len(f.Data))
-		g.Data[h.l4+12] = byte(r.IntN(5)) << 4
-	case kind == 6 && h.proto == ntpac.TCP && !h.fragment && !h.has(pcaptest.SYN): // RST or FIN with a wrong checksum
-		g.Data = head(h.pay)
-		h.patch(g.Data, h.l4+12, []byte{g.Data[h.l4+12], []byte{pcaptest.RST, pcaptest.FIN, pcaptest.RST | pcaptest.ACK}[r.IntN(3)]}, false, true)
-		g = broken(resized(g, h))
-	case kind == 7 && h.proto == ntpac.TCP && !h.fragment && !h.has(pcaptest.SYN|pcaptest.FIN|pcaptest.RST) && h.pay+10 < h.end:
-		// the same segment again with a wrong checksum and other bytes
-		g.Data = head(len(f.Data))
-		for i := h.pay; i < h.end; i++ {
-			g.Data[i] ^= 0xff
-		}
-		g = broken(g)
-	case kind == 8 && h.proto == ntpac.TCP && !h.fragment && !h.has(pcaptest.SYN|pcaptest.FIN|pcaptest.RST):
-		// a segment far outside of every window, which acknowledges as much
-		g.Data = head(len(f.Data))
-		g = renumber(g, 1<<30+r.Uint32N(1<<30), 1<<30+r.Uint32N(1<<30))
-	default:
-		g.Data = noise
-	}
-	return g
-}
-
-// resized gives a frame that was cut behind its headers a network header that says so.
-func resized(g frame, h header) frame {
-	b := g.Data
-	if h.v6 {
-		be.PutUint16(b[h.l3+4:], uint16(h.pay-h.l4))
-	} else {
-		h.patch(b, h.l3+2, be.AppendUint16(nil, uint16(h.pay-h.l3)), true, false)
-	}
-	return g
 }

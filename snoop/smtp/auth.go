@@ -97,7 +97,7 @@ rounds:
 	if first >= 0 {
 		a.Spans = append(a.Spans, ntpac.Span{Dir: ntpac.Down, Off: first, Len: last - first})
 	}
-	if a.Quality = s.d.Quality(a.Spans...); lost || success == nil && s.d.Down.End() > 0 {
+	if a.Quality = s.d.Quality(a.Spans...); lost || success == nil { // it rests on the answer, too
 		a.Quality = ntpac.Gapped
 	}
 	s.emit.Emit(a)
