@@ -122,11 +122,8 @@ func (r *run) choose() (i int, by ntpac.AppBy) {
 	}
 	HeadOf(r.d, &r.head)
 	i, by, swapped := r.reg.identify(&r.head)
-	for k := 0; k < maxResumed && by == ntpac.NotIdentified && r.head.Proto == ntpac.TCP && Resumed(r.d, k, &r.head); k++ {
-		// A port cannot tell what content behind a hole does not.
-		if i, by, swapped = r.reg.identify(&r.head); by != ntpac.ByContent {
-			i, by = -1, ntpac.NotIdentified
-		}
+	if by == ntpac.NotIdentified && r.head.Proto == ntpac.TCP {
+		i, by, swapped = r.resumed()
 	}
 	if named >= 0 && by != ntpac.ByContent { // one that names a host but no port cannot overrule the content
 		n.expected.Add(1)
@@ -161,6 +158,21 @@ func (r *run) expected(e *ntpac.Expectation) {
 	if waits(c.ClientEnd()) && !waits(c.ServerEnd()) {
 		r.d.Swap()
 	}
+}
+
+// resumed finds the snooper behind the holes of a conversation whose beginning tells nothing. A port cannot tell
+// what content does not, and a snooper that knows the beginning for something else's does not become certain
+// behind a hole: a few bytes of anything look like something.
+func (r *run) resumed() (i int, by ntpac.AppBy, swapped bool) {
+	for k := 0; k < maxResumed && Resumed(r.d, k, &r.head); k++ {
+		if i, by, swapped = r.reg.identify(&r.head); by != ntpac.ByContent {
+			continue
+		}
+		if HeadOf(r.d, &r.head); r.reg.probe(i, &r.head).Confidence != ntpac.NotMine {
+			return i, by, swapped
+		}
+	}
+	return -1, ntpac.NotIdentified, false
 }
 
 // snoop runs the snooper; its panic is an error.

@@ -102,6 +102,7 @@ func run(t *testing.T, opts snoop.Options, f func(ctx context.Context, d *ntpac.
 // TestIdentifyBehindHoles: who cannot be known by the beginning is known by what follows a hole.
 func TestIdentifyBehindHoles(t *testing.T) {
 	read := &toy{name: "a", snoop: func(context.Context, *ntpac.Dialog, ntpac.Emitter) error { return nil }}
+	read.port = 9 // which the port of the talk is not
 	reg := snoop.NewRegistry([]ntpac.Snooper{&prober{*read, "HELLO"}})
 	talk := snooptest.Talk{Turns: []snooptest.Turn{snooptest.Up("HELLO"), snooptest.Down("1"), snooptest.Up("x"), snooptest.Down("2"),
 		snooptest.Up("y"), snooptest.Down("3"), snooptest.Up("HELLO again"), snooptest.Down("4")}}
@@ -114,6 +115,7 @@ func TestIdentifyBehindHoles(t *testing.T) {
 		{"nothing", []int{0, 6}, ntpac.NotIdentified},
 		{"behind the lost beginning", []int{0, 2, 4}, ntpac.ByContent},
 		{"behind a later hole", []int{0, 4}, ntpac.ByContent},
+		{"behind what is something else's", []int{0, 2}, ntpac.NotIdentified},
 		{"not where it begins", []int{0}, ntpac.NotIdentified},
 	} {
 		d := talk.Dialog(func(i int) bool { return slices.Contains(k.lost, i) })
@@ -130,8 +132,11 @@ type prober struct {
 }
 
 func (p *prober) Probe(h *ntpac.Head) ntpac.Verdict {
-	if strings.HasPrefix(string(h.Data[ntpac.Up]), p.word) {
+	switch up := string(h.Data[ntpac.Up]); {
+	case strings.HasPrefix(up, p.word):
 		return says(ntpac.Certain)
+	case strings.HasPrefix(up, "x"): // its middle
+		return says(ntpac.Unsure)
 	}
 	return ntpac.Verdict{}
 }

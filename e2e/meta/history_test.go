@@ -76,7 +76,7 @@ const trials = 600
 func (l *law) shrink(dir string, h *history, why error) (*history, error) {
 	left := trials
 	try := func(c *history) bool {
-		if left--; left < 0 {
+		if left--; left < 0 || len(c.frames) == 0 {
 			return false
 		}
 		err := l.breaks(dir, c, nil)
