@@ -13,7 +13,7 @@ FILE ?= testdata/tour.pcap
 STORE ?= ntpac-store
 BIN := bin/ntpac
 
-.PHONY: all build run test fmt vet staticcheck race fuzz-smoke fuzz fuzz-seeds cross accuracy truth truth-damaged law laws evidence bench bench-memory clean help
+.PHONY: all build run test fmt vet staticcheck race fuzz-smoke fuzz cross accuracy truth truth-damaged law laws evidence bench bench-memory clean help
 
 all: build
 
@@ -54,19 +54,23 @@ race:
 FUZZTOTAL ?= 5m
 FUZZTIME ?= 5m
 FUZZ ?= .
-
-# The fuzz targets, FUZZTOTAL (default: 5m) divided among them.
-fuzz-smoke: fuzz-seeds
-	@scripts/fuzz --total $(FUZZTOTAL)
-
-# Every fuzz target, or those that match FUZZ, for FUZZTIME (default: 5m).
-fuzz: fuzz-seeds
-	@scripts/fuzz $(FUZZTIME) '$(FUZZ)'
-
-# Makes seeds for the fuzz targets of the captures in SHARED, in Go's cache.
-fuzz-seeds:
-	@if [ -d $(SHARED)/captures ]; then $(GO) run ./e2e/seeds $(SHARED)/captures; \
+SEEDS = if [ -d $(SHARED)/captures ]; then $(GO) run ./e2e/seeds $(1) $(SHARED)/captures; \
 	else echo "no $(SHARED)/captures: the seeds are those of the repository" >&2; fi
+
+# Few seeds, and nothing that earlier runs have found, so that the time is not spent on what is known.
+#
+# FUZZTOTAL (default: 5m) of fuzzing, divided among the targets.
+fuzz-smoke:
+	@rm -rf bin/fuzz && mkdir -p bin/fuzz
+	@$(call SEEDS,-max 40 -out bin/fuzz)
+	@FUZZCACHE=bin/fuzz scripts/fuzz --total $(FUZZTOTAL)
+
+# What it finds is kept in Go's cache.
+#
+# Every fuzz target, or those that match FUZZ, for FUZZTIME (default: 5m).
+fuzz:
+	@$(call SEEDS,)
+	@scripts/fuzz $(FUZZTIME) '$(FUZZ)'
 
 # A day has its seed, so that a failure can be had again that day; the output says it for later.
 ROUNDS ?= 10000

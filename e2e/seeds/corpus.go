@@ -81,25 +81,31 @@ func (c *corpus) write(dir string, most int) (n, targets int, err error) {
 		if err := os.MkdirAll(folder, 0o777); err != nil {
 			return n, targets, err
 		}
-		old, err := filepath.Glob(filepath.Join(folder, prefix+"*"))
-		if err != nil {
-			return n, targets, err
-		}
-		for _, f := range old {
-			if err := os.Remove(f); err != nil {
-				return n, targets, err
-			}
-		}
 		var all []input
 		for _, in := range inputs {
 			all = append(all, in)
 		}
 		slices.SortFunc(all, func(a, b input) int { return cmp.Compare(string(a.hash[:]), string(b.hash[:])) })
-		for _, in := range all[:min(len(all), most)] {
-			if err := os.WriteFile(filepath.Join(folder, fmt.Sprintf("%s%x", prefix, in.hash[:8])), []byte(in.text), 0o666); err != nil {
+		all = all[:min(len(all), most)]
+		wanted := map[string]bool{}
+		for _, in := range all {
+			f := filepath.Join(folder, fmt.Sprintf("%s%x", prefix, in.hash[:8]))
+			if err := os.WriteFile(f, []byte(in.text), 0o666); err != nil {
 				return n, targets, err
 			}
+			wanted[f] = true
 			n++
+		}
+		old, err := filepath.Glob(filepath.Join(folder, prefix+"*"))
+		if err != nil {
+			return n, targets, err
+		}
+		for _, f := range old {
+			if !wanted[f] {
+				if err := os.Remove(f); err != nil {
+					return n, targets, err
+				}
+			}
 		}
 		targets++
 	}
