@@ -2,7 +2,6 @@ package reassembly_test
 
 import (
 	"encoding/binary"
-	"fmt"
 	"testing"
 
 	"ntpac"
@@ -173,7 +172,7 @@ func builtFrom(t *testing.T, fs []frag, out *ntpac.Batch, p *ntpac.Packet, used 
 		t.Fatalf("datagram %d: pieces end at %d of %d", key, at, len(frame))
 	}
 	if v := packet.DecodeDatagram(frame, p); v == packet.OK && int(p.Pay)+int(p.PayCap) > len(frame) {
-		t.Fatal(fmt.Sprintf("%+v", p))
+		t.Fatalf("%+v", p)
 	}
 	return key
 }
