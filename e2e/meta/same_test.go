@@ -254,7 +254,7 @@ var contained = law{
 }
 
 // placed: how many workers there are, which store it is, and where the payload stays. Payload that stays in its
-// source is compared with what comes again only while it is in memory (docs/adr/0031): where that was not
+// source is compared with what comes again only while it is in memory (docs/adr/0007): where that was not
 // enough, the conversation is flagged limit-history, and may have fewer alternatives.
 var placed = law{
 	name: "workers, store and payload by reference do not matter",
