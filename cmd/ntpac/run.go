@@ -65,7 +65,7 @@ func (a *app) run(p *place, o *runOptions, args []string) error {
 	if o.keylog != "" {
 		fmt.Fprintln(a.err, "ntpac: --keylog: this version decrypts nothing yet, the keys are not used")
 	}
-	st, err := store.Open(a.ctx, p.store, store.Options{})
+	st, err := store.Open(a.ctx, p.store, store.Options{Say: func(line string) { fmt.Fprintln(a.err, "ntpac:", line) }})
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ type fence struct {
 // checkpointRows reads one of the partitions.
 func (s *Store) checkpointRows(ctx context.Context, c *caseInfo, g int) (rows []checkpointRow, err error) {
 	q := s.query(`SELECT shard, epoch, version, pieces, v FROM checkpoints WHERE c = ? AND g = ?`, c.id, int16(g)).Consistency(gocql.Consistency(s.serial))
-	err = s.each(ctx, smallPage, q, func(scan func(dest ...any) bool) error {
+	err = s.each(ctx, chunkPage, q, func(scan func(dest ...any) bool) error {
 		for {
 			var r checkpointRow
 			if !scan(&r.shard, &r.epoch, &r.version, &r.pieces, &r.v) {
@@ -56,7 +56,7 @@ func (s *Store) bytesOf(ctx context.Context, c *caseInfo, r *checkpointRow) ([]b
 	var b []byte
 	n := 0
 	q := s.query(`SELECT v FROM checkpoint_pieces WHERE c = ? AND shard = ? AND epoch = ? AND version = ?`, c.id, r.shard, r.epoch, r.version)
-	err := s.each(ctx, smallPage, q, func(scan func(dest ...any) bool) error {
+	err := s.each(ctx, chunkPage, q, func(scan func(dest ...any) bool) error {
 		var v []byte
 		for scan(&v) {
 			b = append(b, v...)

@@ -356,4 +356,3 @@ func (s *Store) linkedIDs(ctx context.Context, c *caseInfo, p *plan, hour, from,
 	}
 	return ids, nil
 }
-

@@ -37,6 +37,8 @@ type Options struct {
 	CA           string // file with the certificates that sign the servers': TLS is used
 	Cert, Key    string // files of this client's own certificate
 
+	// Existing refuses a keyspace that is not there, or has no tables, where they would be made.
+	Existing bool
 	// Say is told, in a line each, what was chosen or looks unsafe. nil: nobody is told.
 	Say func(string)
 }

@@ -96,7 +96,7 @@ func (s *Store) loadParts(ctx context.Context, c *caseInfo, id ntpac.Conversatio
 		}
 		want, n := g.state.Visible.Parts, 0
 		q := s.query(`SELECT n, v FROM parts WHERE c = ? AND id = ? AND w = ? AND n < ?`, c.id, id[:], w, want)
-		err := s.each(ctx, smallPage, q, func(scan func(dest ...any) bool) error {
+		err := s.each(ctx, chunkPage, q, func(scan func(dest ...any) bool) error {
 			for {
 				var i int
 				var v []byte
@@ -204,7 +204,7 @@ func (s *Store) recipes(ctx context.Context, c *caseInfo, hour int32, h ntpac.Ha
 func (s *Store) body(ctx context.Context, c *caseInfo, b *ntpac.Blob) error {
 	var packed []byte
 	q := s.query(`SELECT v FROM bodies WHERE c = ? AND sum = ?`, c.id, b.SHA256[:])
-	err := s.each(ctx, smallPage, q, func(scan func(dest ...any) bool) error {
+	err := s.each(ctx, chunkPage, q, func(scan func(dest ...any) bool) error {
 		var v []byte
 		for scan(&v) {
 			packed = append(packed, v...)

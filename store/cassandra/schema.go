@@ -96,6 +96,9 @@ func prepareKeyspace(ctx context.Context, o *Options) (info keyspaceInfo, err er
 		}
 		return info, nil
 	}
+	if o.Existing {
+		return info, noStore(o)
+	}
 	if info.rf = o.RF; info.rf == 0 {
 		info.rf = defaultRF
 		if info.nodes == 1 {
@@ -114,6 +117,10 @@ func prepareKeyspace(ctx context.Context, o *Options) (info keyspaceInfo, err er
 		err = fmt.Errorf("cassandra: keyspace %s was made by another node at the same time, with %d copies, not rf=%d", o.Keyspace, info.rf, o.RF)
 	}
 	return info, err
+}
+
+func noStore(o *Options) error {
+	return fmt.Errorf("there is no store in keyspace %s at %s: ntpac run makes one, --store names another one", o.Keyspace, hostNames(o.Hosts))
 }
 
 // replicas reads the replication factor of the keyspace.
@@ -158,6 +165,8 @@ func (s *Store) migrate(ctx context.Context) error {
 			return fmt.Errorf("cassandra: keyspace %s has version %d of the tables, and this build knows only version %d: use a newer ntpac", s.opt.Keyspace, state.version, schemaVersion)
 		case state.version == schemaVersion:
 			return nil
+		case s.opt.Existing:
+			return noStore(&s.opt)
 		case state.free:
 			won, err := s.lockSchema(ctx, me)
 			if err != nil {
@@ -187,6 +196,8 @@ func (s *Store) schemaState(ctx context.Context) (st schemaState, err error) {
 		var holder *gocql.UUID
 		err := s.query(`SELECT version, holder FROM ntpac_schema WHERE k = 0`).Consistency(gocql.Consistency(s.serial)).ScanContext(ctx, &version, &holder)
 		switch {
+		case noTable(err) && s.opt.Existing:
+			return nil
 		case noTable(err):
 			if err := s.makeFirstTable(ctx); err != nil {
 				return err

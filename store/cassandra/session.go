@@ -125,7 +125,7 @@ func (s *Store) one(ctx context.Context, q *gocql.Query, dest ...any) (found boo
 
 // Lengths of pages, in rows.
 const (
-	smallPage = 100 // of rows of up to 256 KiB... chunks and pieces are read a few at a time
+	chunkPage = 16 // of chunks and pieces, up to 256 KiB each
 	page      = 200
 	bigPage   = 5000
 )

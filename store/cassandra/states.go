@@ -417,4 +417,3 @@ func (s *Store) cellOf(ctx context.Context, c *caseInfo, id ntpac.ConversationID
 	}
 	return k, nil
 }
-

@@ -38,7 +38,7 @@ func writeTime(stamp uint64) (int64, error) {
 
 // Write timestamps of what has no stamp.
 const (
-	timeAlways = 1           // rows that are only there or not, and those whose value decides
+	timeAlways = 1            // rows that are only there or not, and those whose value decides
 	timeDrop   = 1<<63 - 1<<8 // deletions of what belongs to a dropped case: above all others
 )
 
