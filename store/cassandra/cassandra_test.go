@@ -5,6 +5,7 @@ package cassandra
 import (
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -43,14 +44,13 @@ func open(t testing.TB, keyspace, options string) *Store {
 	return s
 }
 
-func TestStore(t *testing.T) {
-	kit(t, "")
-}
+// shared names a keyspace for all tests that do not need their own: its tables are slow to make.
+var shared = sync.OnceValue(newKeyspace)
 
-// kit runs the kit. All tests share a keyspace and its tables, which are slow to make; what a test has
-// written is dropped before the next.
-func kit(t *testing.T, options string) {
-	keyspace := newKeyspace()
+// TestStore runs the kit. What a test has written is dropped before the next.
+func TestStore(t *testing.T) {
+	const options = ""
+	keyspace := shared()
 	storetest.Run(t, storetest.Harness{
 		Open: func(t *testing.T) ntpac.Store {
 			s := open(t, keyspace, options)

@@ -300,7 +300,7 @@ func (s *Store) fill(ctx context.Context, l *bucketList) error {
 func (s *Store) minute(ctx context.Context, c *caseInfo, ms []minuteRow, cols string, after ntpac.ConversationID, visit func(*convRow) error) error {
 	lists := make([]*bucketList, len(ms))
 	for i, m := range ms {
-		lists[i] = &bucketList{cols: cols, q: s.query(`SELECT `+cols+` FROM conversations WHERE c = ? AND minute = ? AND bucket = ? AND id > ?`, c.id, m.minute, m.bucket, after[:])}
+		lists[i] = &bucketList{cols: cols, q: s.query(`SELECT `+cols+` FROM conversations WHERE c = ? AND minute = ? AND bucket = ? AND id >= ?`, c.id, m.minute, m.bucket, after[:])}
 	}
 	err := parallel(ctx, len(lists), maxRequests/2, func(ctx context.Context, i int) error { return s.fill(ctx, lists[i]) })
 	if err != nil {

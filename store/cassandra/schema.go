@@ -56,6 +56,13 @@ func connect(ctx context.Context, o *Options) (*gocql.Session, keyspaceInfo, err
 		return nil, info, err
 	}
 	db, err := c.CreateSession()
+	// A node on which the keyspace was made just now may not know it yet.
+	for n := 0; errors.Is(err, gocql.ErrNoConnectionsStarted) && n < o.Retries; n++ {
+		if err := pause(ctx, firstPause<<n, maxPause); err != nil {
+			return nil, info, err
+		}
+		db, err = c.CreateSession()
+	}
 	if err != nil {
 		return nil, info, explain(o, err)
 	}
