@@ -82,31 +82,49 @@ func (s *Store) Conversations(ctx context.Context, q *ntpac.Query) iter.Seq2[*nt
 // the order of the conversations and, within one, of their finding. Blobs come without their data.
 func (s *Store) Artifacts(ctx context.Context, q *ntpac.Query) iter.Seq2[*ntpac.Artifact, error] {
 	return func(yield func(*ntpac.Artifact, error) bool) {
-		err := s.with(ctx, q.Case, func(c *caseInfo) error {
-			return s.list(ctx, c, &plan{q: q, cols: headRow}, func(r *convRow) error {
-				conv, err := r.conversation(c)
-				if err != nil || !row.Match(q, conv) {
-					return err
-				}
-				return s.readParts(ctx, c, r.id, r.cell, func(part []byte) error {
-					more := true
-					err := row.DecodePart(part, c.name, r.id, r.cell.state.Visible, func(a *ntpac.Artifact) bool {
-						if len(q.Types) == 0 || slices.Contains(q.Types, a.Type) {
-							more = yield(a, nil)
-						}
-						return more
-					})
-					if err == nil && !more {
-						err = errStop
-					}
-					return err
-				})
-			})
-		})
-		if err != nil && err != errStop {
+		err := s.records(ctx, q, headRow, func(a *ntpac.Artifact, _ *ntpac.Conversation) bool { return yield(a, nil) })
+		if err != nil {
 			yield(nil, err)
 		}
 	}
+}
+
+// Records lists what Artifacts does, each beside its conversation, which costs no reading of its own.
+func (s *Store) Records(ctx context.Context, q *ntpac.Query) iter.Seq2[*ntpac.Record, error] {
+	return func(yield func(*ntpac.Record, error) bool) {
+		err := s.records(ctx, q, fullRow, func(a *ntpac.Artifact, c *ntpac.Conversation) bool { return yield(&ntpac.Record{Artifact: a, Conversation: c}, nil) })
+		if err != nil {
+			yield(nil, err)
+		}
+	}
+}
+
+func (s *Store) records(ctx context.Context, q *ntpac.Query, cols string, f func(*ntpac.Artifact, *ntpac.Conversation) bool) error {
+	err := s.with(ctx, q.Case, func(c *caseInfo) error {
+		return s.list(ctx, c, &plan{q: q, cols: cols}, func(r *convRow) error {
+			conv, err := r.conversation(c)
+			if err != nil || !row.Match(q, conv) {
+				return err
+			}
+			return s.readParts(ctx, c, r.id, r.cell, func(part []byte) error {
+				more := true
+				err := row.DecodePart(part, c.name, r.id, r.cell.state.Visible, func(a *ntpac.Artifact) bool {
+					if len(q.Types) == 0 || slices.Contains(q.Types, a.Type) {
+						more = f(a, conv)
+					}
+					return more
+				})
+				if err == nil && !more {
+					err = errStop
+				}
+				return err
+			})
+		})
+	})
+	if err == errStop {
+		return nil
+	}
+	return err
 }
 
 // plan is how a query is answered.
