@@ -31,12 +31,16 @@ type fence struct {
 	old   *checkpointRow // nil: there is none
 	v     []byte         // what it becomes; nil: it is that already
 	c     *ntpac.Checkpoint
+	first *ntpac.Checkpoint // the commit's first one of the shard, where c is not it
 }
 
 // checkpointRows reads one of the partitions.
 func (s *Store) checkpointRows(ctx context.Context, c *caseInfo, g int) (rows []checkpointRow, err error) {
-	q := s.query(`SELECT shard, epoch, version, pieces, v FROM checkpoints WHERE c = ? AND g = ?`, c.id, int16(g)).Consistency(gocql.Consistency(s.serial))
-	err = s.each(ctx, chunkPage, q, func(scan func(dest ...any) bool) error {
+	return s.readCheckpoints(ctx, s.query(`SELECT shard, epoch, version, pieces, v FROM checkpoints WHERE c = ? AND g = ?`, c.id, int16(g)))
+}
+
+func (s *Store) readCheckpoints(ctx context.Context, q *gocql.Query) (rows []checkpointRow, err error) {
+	err = s.each(ctx, page, q.Consistency(gocql.Consistency(s.serial)), func(scan func(dest ...any) bool) error {
 		for {
 			var r checkpointRow
 			if !scan(&r.shard, &r.epoch, &r.version, &r.pieces, &r.v) {
@@ -76,63 +80,113 @@ func (t *tx) fences(ctx context.Context) error {
 	at := map[uint16]int{}
 	for i := range t.in.Checkpoints {
 		c := &t.in.Checkpoints[i]
-		v := row.AppendCheckpoint(nil, c)
+		f := fence{shard: c.Shard, v: row.AppendCheckpoint(nil, c), c: c}
 		k, ok := at[c.Shard]
-		if ok && bytes.Equal(t.fence[k].v, v) {
-			continue
+		switch {
+		case !ok:
+			at[c.Shard] = len(t.fence)
+			t.fence = append(t.fence, f)
+		case bytes.Equal(t.fence[k].v, f.v):
+		case !row.CheckpointNewer(t.fence[k].c, c):
+			return fenced(c, t.fence[k].c.Epoch, t.fence[k].c.Version)
+		default:
+			// The first one has to be above what is there, too; the last one is what stays.
+			f.first = t.fence[k].oldest()
+			t.fence[k] = f
 		}
-		if ok {
-			if !row.CheckpointNewer(t.fence[k].c, c) {
-				return fenced(c, t.fence[k].c.Epoch, t.fence[k].c.Version)
-			}
-			t.fence[k].v, t.fence[k].c = v, c
-			continue
-		}
-		f := fence{shard: c.Shard, v: v, c: c}
-		if err := t.look(ctx, &f); err != nil {
-			return err
-		}
-		at[c.Shard] = len(t.fence)
-		t.fence = append(t.fence, f)
 	}
-	return nil
+	all := make([]*fence, len(t.fence))
+	for i := range t.fence {
+		all[i] = &t.fence[i]
+	}
+	return t.look(ctx, all)
+}
+
+// oldest is the first checkpoint of its shard in the commit.
+func (f *fence) oldest() *ntpac.Checkpoint {
+	if f.first != nil {
+		return f.first
+	}
+	return f.c
 }
 
 func fenced(c *ntpac.Checkpoint, epoch, version uint32) error {
 	return fmt.Errorf("checkpoint %d.%d of shard %d comes after %d.%d: %w", c.Epoch, c.Version, c.Shard, epoch, version, ntpac.ErrFenced)
 }
 
-// look reads the checkpoint that is there and compares.
-func (t *tx) look(ctx context.Context, f *fence) error {
-	f.old = nil
+// look reads the checkpoints that are there and compares.
+func (t *tx) look(ctx context.Context, fs []*fence) error {
 	if t.c == nil {
 		return nil
 	}
-	r := checkpointRow{shard: int(f.shard)}
-	q := t.s.query(`SELECT epoch, version, pieces, v FROM checkpoints WHERE c = ? AND g = ? AND shard = ?`, t.c.id, int16(f.shard%checkpointPartitions), int(f.shard))
-	found, err := t.s.one(ctx, q.Consistency(gocql.Consistency(t.s.serial)), &r.epoch, &r.version, &r.pieces, &r.v)
-	if err != nil || !found {
+	by := map[int16][]*fence{}
+	var gs []int16
+	for _, f := range fs {
+		g := int16(f.shard % checkpointPartitions)
+		if by[g] == nil {
+			gs = append(gs, g)
+		}
+		by[g] = append(by[g], f)
+		f.old = nil
+	}
+	err := parallel(ctx, len(gs), maxRequests/2, func(ctx context.Context, i int) error {
+		shards := make([]int, len(by[gs[i]]))
+		for k, f := range by[gs[i]] {
+			shards[k] = int(f.shard)
+		}
+		q := t.s.query(`SELECT shard, epoch, version, pieces, v FROM checkpoints WHERE c = ? AND g = ? AND shard IN ?`, t.c.id, gs[i], shards)
+		rows, err := t.s.readCheckpoints(ctx, q)
+		for k := range rows {
+			for _, f := range by[gs[i]] {
+				if int(f.shard) == rows[k].shard {
+					f.old = &rows[k]
+				}
+			}
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	f.old = &r
-	if r.epoch == int64(f.c.Epoch) && r.version == int64(f.c.Version) {
-		had, err := t.s.bytesOf(ctx, t.c, &r)
-		if err != nil {
+	for _, f := range fs {
+		if err := t.compare(ctx, f); err != nil {
 			return err
 		}
-		if bytes.Equal(had, f.v) {
-			f.v = nil // the same commit again
-			return nil
-		}
-	}
-	if o := (&ntpac.Checkpoint{Epoch: uint32(r.epoch), Version: uint32(r.version)}); !row.CheckpointNewer(o, f.c) {
-		return fenced(f.c, o.Epoch, o.Version)
 	}
 	return nil
 }
 
-// hereMax is the length up to which a checkpoint lies in its row.
-const hereMax = 64 << 10
+// compare refuses a checkpoint that is not above the old one.
+func (t *tx) compare(ctx context.Context, f *fence) error {
+	r := f.old
+	if r == nil {
+		return nil
+	}
+	for _, c := range []*ntpac.Checkpoint{f.oldest(), f.c} {
+		o := &ntpac.Checkpoint{Epoch: uint32(r.epoch), Version: uint32(r.version)}
+		if row.CheckpointNewer(o, c) {
+			continue
+		}
+		if row.CheckpointNewer(c, o) {
+			return fenced(c, o.Epoch, o.Version)
+		}
+		had, err := t.s.bytesOf(ctx, t.c, r)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(had, row.AppendCheckpoint(nil, c)) {
+			return fenced(c, o.Epoch, o.Version)
+		}
+		if c == f.c {
+			f.v = nil // the same commit again
+			return nil
+		}
+	}
+	return nil
+}
+
+// hereMax is the length up to which a checkpoint lies in its row, which is written three times.
+const hereMax = 2 << 10
 
 // pieceKey is a partition of pieces.
 type pieceKey struct {
@@ -183,19 +237,24 @@ func (t *tx) move(ctx context.Context, fs []*fence) error {
 		if err := pause(ctx, time.Millisecond<<min(n, 8), maxPause); err != nil {
 			return err
 		}
-		left := fs[:0:0]
+		var left, moved []*fence
+		old := map[*fence]*checkpointRow{}
 		for _, f := range fs {
-			old := f.old
-			if err := t.look(ctx, f); err != nil {
-				return err
-			}
+			f.first, old[f] = nil, f.old // of what was written before only the last counts
+		}
+		if err := t.look(ctx, fs); err != nil {
+			return err
+		}
+		for _, f := range fs {
 			if f.v != nil {
 				left = append(left, f)
-			} else if f.old = old; true { // it was moved after all
-				if err := t.dropPieces(ctx, []*fence{f}); err != nil {
-					return err
-				}
+				continue
 			}
+			f.old = old[f] // it was moved after all
+			moved = append(moved, f)
+		}
+		if err := t.dropPieces(ctx, moved); err != nil {
+			return err
 		}
 		fs = left
 	}

@@ -92,7 +92,9 @@ func (s *Store) Artifacts(ctx context.Context, q *ntpac.Query) iter.Seq2[*ntpac.
 // Records lists what Artifacts does, each beside its conversation, which costs no reading of its own.
 func (s *Store) Records(ctx context.Context, q *ntpac.Query) iter.Seq2[*ntpac.Record, error] {
 	return func(yield func(*ntpac.Record, error) bool) {
-		err := s.records(ctx, q, fullRow, func(a *ntpac.Artifact, c *ntpac.Conversation) bool { return yield(&ntpac.Record{Artifact: a, Conversation: c}, nil) })
+		err := s.records(ctx, q, fullRow, func(a *ntpac.Artifact, c *ntpac.Conversation) bool {
+			return yield(&ntpac.Record{Artifact: a, Conversation: c}, nil)
+		})
 		if err != nil {
 			yield(nil, err)
 		}

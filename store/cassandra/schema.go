@@ -51,22 +51,23 @@ func connect(ctx context.Context, o *Options) (*gocql.Session, keyspaceInfo, err
 	if err != nil {
 		return nil, info, err
 	}
-	c, err := o.config(o.Keyspace)
-	if err != nil {
-		return nil, info, err
-	}
-	db, err := c.CreateSession()
-	// A node on which the keyspace was made just now may not know it yet.
-	for n := 0; errors.Is(err, gocql.ErrNoConnectionsStarted) && n < o.Retries; n++ {
-		if err := pause(ctx, firstPause<<n, maxPause); err != nil {
+	for n := 0; ; n++ {
+		c, err := o.config(o.Keyspace) // each session needs its own
+		if err != nil {
 			return nil, info, err
 		}
-		db, err = c.CreateSession()
+		db, err := c.CreateSession()
+		if err == nil {
+			return db, info, nil
+		}
+		// A node on which the keyspace was made just now may not know it yet.
+		if !errors.Is(err, gocql.ErrNoConnectionsStarted) || n >= o.Retries {
+			return nil, info, explain(o, err)
+		}
+		if err := pause(ctx, firstPause<<min(n, 20), maxPause); err != nil {
+			return nil, info, err
+		}
 	}
-	if err != nil {
-		return nil, info, explain(o, err)
-	}
-	return db, info, nil
 }
 
 // prepareKeyspace looks at the ring and makes the keyspace.
