@@ -228,7 +228,7 @@ func (o *Options) config(keyspace string) (*gocql.ClusterConfig, error) {
 	if o.DC != "" {
 		local = gocql.DCAwareRoundRobinPolicy(o.DC)
 	}
-	c.PoolConfig.HostSelectionPolicy = gocql.TokenAwareHostPolicy(local)
+	c.PoolConfig.HostSelectionPolicy = newShy(gocql.TokenAwareHostPolicy(local))
 	if o.User != "" {
 		b, err := os.ReadFile(o.PasswordFile)
 		if err != nil {

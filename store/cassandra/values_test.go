@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	gocql "github.com/apache/cassandra-gocql-driver/v2"
+
 	"ntpac"
 	"ntpac/store/row"
 )
@@ -265,6 +267,36 @@ func TestTry(t *testing.T) {
 		err = s.try(ctx, func() error { n++; cancel(); return errors.New("cut") })
 		if !errors.Is(err, context.Canceled) || n != 1 {
 			t.Errorf("%d attempts after the end: %v", n, err)
+		}
+	})
+}
+
+// TestShy: a host that does not answer is asked last, for longer each time, until it answers.
+func TestShy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newShy(nil)
+		if p.isMute("a") {
+			t.Error("mute from the beginning")
+		}
+		for _, wait := range []time.Duration{firstMute, 2 * firstMute, 4 * firstMute, maxMute, maxMute} {
+			for range 3 { // requests that were under way at once count once
+				p.mark("a", gocql.ErrTimeoutNoResponse)
+			}
+			time.Sleep(wait - time.Second)
+			if !p.isMute("a") || p.isMute("b") {
+				t.Errorf("not mute before %v", wait)
+			}
+			if time.Sleep(time.Second); p.isMute("a") {
+				t.Errorf("mute after %v", wait)
+			}
+		}
+		p.mark("a", gocql.ErrTimeoutNoResponse)
+		p.mark("a", errors.New("another failure"))
+		if !p.isMute("a") {
+			t.Error("an answer that is an error made it speak")
+		}
+		if p.mark("a", nil); p.isMute("a") || len(p.mute) != 0 {
+			t.Error("still mute after an answer")
 		}
 	})
 }
