@@ -163,6 +163,7 @@ type op struct {
 type batches[K comparable] struct {
 	at   map[K]int
 	list [][]op
+	rows map[string]int // by the name of a row, where it is in its partition's list
 }
 
 func (b *batches[K]) add(k K, size int, stmt string, args ...any) {
@@ -176,6 +177,20 @@ func (b *batches[K]) add(k K, size int, stmt string, args ...any) {
 		b.list = append(b.list, nil)
 	}
 	b.list[i] = append(b.list[i], op{stmt, args, size + rowOverhead})
+}
+
+// put is add for a row that the same commit may write twice: within one write timestamp the later one would
+// not stay by itself.
+func (b *batches[K]) put(k K, row string, size int, stmt string, args ...any) {
+	if b.rows == nil {
+		b.rows = map[string]int{}
+	}
+	if i, ok := b.rows[row]; ok {
+		b.list[b.at[k]][i] = op{stmt, args, size + rowOverhead}
+		return
+	}
+	b.add(k, size, stmt, args...)
+	b.rows[row] = len(b.list[b.at[k]]) - 1
 }
 
 // write runs the batches, each cut to what one may hold, with one write timestamp.

@@ -7,9 +7,12 @@ import (
 	"ntpac/store/row"
 )
 
-// index notes which hours, minutes and partitions of payload there are, and the end points of
-// conversations, before anything is in them.
+// index notes which hours, minutes and partitions of payload there are, before anything is in them.
 func (t *tx) index(ctx context.Context) error {
+	return t.note(ctx, t.w.convs, t.w.chunks, t.states)
+}
+
+func (t *tx) note(ctx context.Context, convs []convWork, chunks []*ntpac.Chunk, states []*convState) error {
 	var owned batches[partition]
 	var minutes batches[int32]
 	written := map[mark]bool{}
@@ -40,13 +43,13 @@ func (t *tx) index(ctx context.Context) error {
 			owned.add(at, 32, `INSERT INTO owned (c, minute, bucket, id, what, n) VALUES (?, ?, ?, ?, ?, ?)`, t.c.id, at.minute, at.bucket, id[:], what, n)
 		}
 	}
-	for i := range t.w.convs {
-		exists(t.w.convs[i].c.ID, t.w.convs[i].c.App)
+	for i := range convs {
+		exists(convs[i].c.ID, convs[i].c.App)
 	}
-	for _, k := range t.w.chunks {
+	for _, k := range chunks {
 		owns(k.Key.ID, int8(k.Key.Stream), k.Key.N/chunksPerPartition)
 	}
-	for _, st := range t.states {
+	for _, st := range states {
 		st.index(exists, owns)
 	}
 	if len(hours) > 0 {

@@ -391,3 +391,44 @@ func TestDamage(t *testing.T) {
 		t.Errorf("found %q", found)
 	}
 }
+
+// TestTwice: of two findings of one commit in one conversation the later one counts in the indexes, too.
+func TestTwice(t *testing.T) {
+	caseName := t.Name()
+	s := open(t, shared(), "")
+	defer s.Close()
+	var c ntpac.Commit
+	c.Case = caseName
+	find := func(v *ntpac.Conversation, snooper string, revision uint32, body byte, from ntpac.Time) {
+		g := gathered(v.ID, snooper, revision, 10)
+		g.Artifacts[0].Blobs = []ntpac.Blob{{SHA256: ntpac.Hash{body}, Size: 7}}
+		g.Expectations = []ntpac.Expectation{{Proto: ntpac.TCP, To: v.Key.End[0], Start: v.First + from, End: v.First + from + 1000}}
+		c.Generations = append(c.Generations, g)
+	}
+	const bodies = 20
+	for n := range 2 * bodies {
+		c.Conversations = append(c.Conversations, conversationAt(1, n))
+	}
+	for n := range bodies { // the order of the generations' keys is as good as random
+		a, b := c.Conversations[2*n], c.Conversations[2*n+1]
+		for revision := range uint32(3) {
+			find(a, fmt.Sprint("snooper ", n), revision, byte(n), 1e9)
+		}
+		find(a, fmt.Sprint("snooper ", n), 2, byte(n), 0) // the last one again, with another expectation
+		find(b, "x", 0, byte(n), 1e9)
+	}
+	commit(t, s, &c)
+	for n := range bodies {
+		a := c.Conversations[2*n]
+		if k, err := s.Blob(t.Context(), caseName, ntpac.Hash{byte(n)}); err != nil || k.Conversation != a.ID {
+			t.Errorf("body %d is that of %v, not of %v, %v", n, k.Conversation, a.ID, err)
+		}
+		said := *a
+		said.Case = caseName
+		said.ID[15]++
+		said.First += 500
+		if es, err := s.Expected(t.Context(), &said); err != nil || len(es) != 1 {
+			t.Errorf("%d expectations, %v", len(es), err)
+		}
+	}
+}

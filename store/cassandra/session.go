@@ -54,7 +54,7 @@ func passing(err error) bool {
 	case gocql.RequestError:
 		return e.Code() != gocql.ErrCodeSyntax && e.Code() != gocql.ErrCodeInvalid
 	}
-	return !errors.Is(err, gocql.ErrNotFound) && !errors.Is(err, gocql.ErrSessionClosed) && !errors.Is(err, gocql.ErrQueryArgLength)
+	return !errors.Is(err, gocql.ErrNotFound) && !errors.Is(err, gocql.ErrSessionClosed)
 }
 
 // explain makes of what the driver says what a user can act upon.
@@ -81,7 +81,7 @@ func explain(o *Options, err error) error {
 		return fmt.Errorf("cassandra: the ring at %s refuses this user (%s)", at, what)
 	}
 	switch {
-	case errors.Is(err, gocql.ErrNoConnections), errors.Is(err, gocql.ErrNoConnectionsStarted), errors.Is(err, gocql.ErrHostQueryFailed),
+	case errors.Is(err, gocql.ErrNoConnections), errors.Is(err, gocql.ErrNoConnectionsStarted),
 		strings.Contains(what, "dial tcp"), strings.Contains(what, "unable to create session"), strings.Contains(what, "unable to connect"):
 		return fmt.Errorf("cassandra: no host answers at %s, is it running? (%s)", at, what)
 	case errors.Is(err, gocql.ErrTimeoutNoResponse):

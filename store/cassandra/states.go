@@ -53,14 +53,14 @@ func (t *tx) fold(ctx context.Context) error {
 				ask = append(ask, st)
 			}
 		}
-		if err := t.ask(ctx, ask, t.s.cons); err != nil {
+		if err := t.s.readCells(ctx, t.c, ask, t.s.cons); err != nil {
 			return err
 		}
 	}
 	for _, st := range t.states {
 		err := st.fold(t)
 		if err != nil && st.guess { // refused only by what was read now
-			if err = t.ask(ctx, []*convState{st}, t.s.cons); err == nil {
+			if err = t.s.readCells(ctx, t.c, []*convState{st}, t.s.cons); err == nil {
 				err = st.fold(t)
 			}
 		}
@@ -103,11 +103,7 @@ func (st *convState) fold(t *tx) (err error) {
 // maxIDs is how many ids one query names.
 const maxIDs = 100
 
-// ask reads the cells of conversations.
-func (t *tx) ask(ctx context.Context, all []*convState, cons gocql.Consistency) error {
-	return t.s.readCells(ctx, t.c, all, cons)
-}
-
+// readCells reads the cells of conversations.
 func (s *Store) readCells(ctx context.Context, c *caseInfo, all []*convState, cons gocql.Consistency) error {
 	by := map[partition][]*convState{}
 	for _, st := range all {
@@ -160,106 +156,6 @@ func (st *convState) index(exists func(ntpac.ConversationID, string), owns func(
 	for i := range st.out {
 		owns(st.id, ownedParts, st.out[i].w)
 	}
-}
-
-// partKey is a partition of parts.
-type partKey struct {
-	id ntpac.ConversationID
-	w  int64
-}
-
-// found writes what the generations need before their cells are stored: big parts, bodies, and the
-// indexes that find bodies and expectations. The indexes are hints, checked against the cells.
-func (t *tx) found(ctx context.Context, states []*convState) error {
-	var parts batches[partKey]
-	var bodies batches[ntpac.Hash]
-	var blobs batches[endPart]
-	var expected batches[int16]
-	classes := map[byte]bool{}
-	for _, st := range states {
-		for _, p := range st.out {
-			v := append(appendVersion(make([]byte, 0, versionLen+len(p.packed)), 0, t.s.clock.next()), p.packed...)
-			parts.add(partKey{st.id, p.w}, len(v), `INSERT INTO parts (c, id, w, n, v) VALUES (?, ?, ?, ?, ?)`, t.c.id, st.id[:], p.w, p.n, v)
-		}
-		for i := range st.counts {
-			k := &st.counts[i]
-			for _, a := range k.g.Artifacts {
-				for j := range a.Blobs {
-					t.blob(&blobs, &bodies, &a.Blobs[j], st.id, k.key)
-				}
-			}
-			for j := range k.g.Expectations {
-				e := &k.g.Expectations[j]
-				class := classOf(e.To)
-				classes[class] = true
-				key, h := expectKey(class, e.Proto, e.To)
-				v := row.AppendExpectation(nil, e, st.id)
-				expected.add(h, len(key)+len(v), `INSERT INTO expected (c, h, k, id, gen, part, n, v) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-					t.c.id, h, key, st.id[:], k.key[:], k.g.Part, j, v)
-			}
-		}
-	}
-	for class := range classes {
-		expected.add(expectClasses, 8, `INSERT INTO expected (c, h, k, id, gen, part, n) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-			t.c.id, int16(expectClasses), []byte{class}, []byte{}, []byte{}, 0, 0)
-	}
-	now := t.s.clock.next()
-	for _, write := range []func(context.Context, *Store, int64) error{parts.write, bodies.write, blobs.write, expected.write} {
-		if err := write(ctx, t.s, now); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// pieceSize is how much of a long value lies in one row.
-const pieceSize = 256 << 10
-
-// blob writes a body's recipe, and its bytes where no recipe gives them.
-func (t *tx) blob(blobs *batches[endPart], bodies *batches[ntpac.Hash], k *ntpac.Blob, id ntpac.ConversationID, gen row.GenerationKey) {
-	at := endPart{hourOf(minuteOf(id)), t.c.bucketOf(k.SHA256)}
-	v := appendRecipe(nil, k, id, gen)
-	blobs.add(at, 32+len(v), `INSERT INTO blobs (c, hour, bucket, sum, id, v) VALUES (?, ?, ?, ?, ?, ?)`, t.c.id, at.hour, at.bucket, k.SHA256[:], id[:], v)
-	if len(k.Data) == 0 {
-		return
-	}
-	for i, piece := range pieces(row.Pack(nil, k.Data)) {
-		bodies.add(k.SHA256, len(piece), `INSERT INTO bodies (c, sum, n, v) VALUES (?, ?, ?, ?)`, t.c.id, k.SHA256[:], i, piece)
-	}
-}
-
-func pieces(b []byte) (all [][]byte) {
-	for len(b) > pieceSize {
-		all = append(all, b[:pieceSize])
-		b = b[pieceSize:]
-	}
-	return append(all, b)
-}
-
-// recipe is a value of table blobs: the generation that names the body, whether its bytes are stored, and
-// how to make it.
-type recipe struct {
-	gen  row.GenerationKey
-	body bool
-	rest []byte
-}
-
-func appendRecipe(b []byte, k *ntpac.Blob, id ntpac.ConversationID, gen row.GenerationKey) []byte {
-	b = append(b, gen[:]...)
-	if len(k.Data) > 0 {
-		b = append(b, 1)
-	} else {
-		b = append(b, 0)
-	}
-	return row.AppendBlob(b, k, id)
-}
-
-func parseRecipe(v []byte) (r recipe, err error) {
-	n := len(r.gen)
-	if len(v) < n+1 || v[n] > 1 {
-		return r, row.ErrRow
-	}
-	return recipe{row.GenerationKey(v), v[n] == 1, v[n+1:]}, nil
 }
 
 // What one conditional batch holds at most. Its rows are written three times, and it is refused as a
@@ -333,7 +229,7 @@ func (t *tx) swap(ctx context.Context, group []*convState, size int64) error {
 			}
 		}
 		// Whatever came of it: what is there now is what counts. A serial read finishes what was begun.
-		if err := t.ask(ctx, group, gocql.Consistency(t.s.serial)); err != nil {
+		if err := t.s.readCells(ctx, t.c, group, gocql.Consistency(t.s.serial)); err != nil {
 			return err
 		}
 		if group, err = t.again(ctx, group); err != nil || len(group) == 0 {
@@ -354,7 +250,7 @@ func (t *tx) again(ctx context.Context, group []*convState) (left []*convState, 
 			t.remember(st, st.old)
 		}
 	}
-	if err := t.index(ctx); err != nil {
+	if err := t.note(ctx, nil, nil, left); err != nil {
 		return nil, err
 	}
 	return left, t.found(ctx, left)
