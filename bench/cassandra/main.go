@@ -272,7 +272,7 @@ func (b *bench) payload(ctx context.Context) (mb float64, err error) {
 }
 
 func (b *bench) checkpoints(ctx context.Context) (float64, error) {
-	const rounds, shards = 4, 64
+	const rounds, shards = 8, 256
 	for range rounds {
 		version := uint32(time.Now().UnixMilli() / 10)
 		c := ntpac.Commit{Case: caseName, Stamp: 1<<32 | uint64(version)}
