@@ -13,7 +13,7 @@ FILE ?= testdata/tour.pcap
 STORE ?= ntpac-store
 BIN := bin/ntpac
 
-.PHONY: all build run test fmt vet staticcheck race fuzz-smoke fuzz cross accuracy truth truth-damaged law laws evidence bench bench-memory bounds clean help
+.PHONY: all build run test fmt vet staticcheck race fuzz-smoke fuzz cross accuracy truth truth-damaged law laws evidence bench bench-memory bounds cassandra-test bench-cassandra clean help
 
 all: build
 
@@ -124,6 +124,10 @@ EVERY ?= 1
 evidence: build
 	$(GO) run ./e2e/evidence -ntpac $(BIN) -captures $(SHARED)/captures -every $(EVERY)
 
+# The Cassandra store against a real node, which is started for it (scripts/with-cassandra says how).
+cassandra-test:
+	@CASSANDRA_JIT_LEVEL=$${CASSANDRA_JIT_LEVEL:-1} scripts/with-cassandra $(GO) test -tags cassandra -count=1 -timeout 10m ./store/cassandra
+
 CAPTURE ?=
 SIZE ?= 1G
 
@@ -141,9 +145,13 @@ BOUNDS ?= -flows 5000000 -endless 10G
 bounds: build
 	$(GO) run ./bench/bounds -ntpac $(BIN) $(BOUNDS)
 
+# CPU time that the Cassandra store costs the server, on a node that is started for it.
+bench-cassandra:
+	@scripts/with-cassandra $(GO) run ./bench/cassandra
+
 # The targets, each with the line above it.
 help:
-	@awk '/^#/ { c = substr($$0, 3); next } /^[a-z-]+:/ && c != "" { sub(/:.*/, ""); printf "%-14s %s\n", $$0, c } { c = "" }' Makefile
+	@awk '/^#/ { c = substr($$0, 3); next } /^[a-z-]+:/ && c != "" { sub(/:.*/, ""); printf "%-16s %s\n", $$0, c } { c = "" }' Makefile
 
 # Takes away the program and the store.
 clean:

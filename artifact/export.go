@@ -19,12 +19,30 @@ type Export struct {
 	Payload func(c *ntpac.Conversation) ntpac.Payload
 }
 
+// recorder is a store that lists artifacts beside their conversations, because reading each conversation
+// apart takes it long.
+type recorder interface {
+	Records(ctx context.Context, q *ntpac.Query) iter.Seq2[*ntpac.Record, error]
+}
+
 // Records lists the artifacts that the rule selects, each beside its conversation, in the store's
 // order. The conversation is nil where the store has none.
 func (x *Export) Records(ctx context.Context, sel ntpac.Selector) iter.Seq2[*ntpac.Record, error] {
 	return func(yield func(*ntpac.Record, error) bool) {
 		q := sel.Query()
 		q.Case = x.Case
+		if s, ok := x.Store.(recorder); ok {
+			for r, err := range s.Records(ctx, &q) {
+				if err != nil {
+					yield(nil, err)
+					return
+				}
+				if sel.MatchArtifact(r) && !yield(r, nil) {
+					return
+				}
+			}
+			return
+		}
 		var c *ntpac.Conversation
 		var of ntpac.ConversationID // whose conversation c is
 		known := false

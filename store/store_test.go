@@ -30,7 +30,7 @@ func TestOpen(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, uri := range []string{"", "cassandra://host1,host2/keyspace", "x://y"} {
+	for _, uri := range []string{"", "cassandra://host1,host2", "cassandra://h/k?bogus=1", "x://y"} {
 		if s, err := Open(ctx, uri, Options{}); !errors.Is(err, ntpac.ErrUsage) || s != nil {
 			t.Errorf("opening %q: %v", uri, err)
 		}

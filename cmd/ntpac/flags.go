@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -28,18 +26,13 @@ type place struct {
 }
 
 func (p *place) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&p.store, "store", "./ntpac-store", "the store: a `DIR`, or cassandra://host1,host2/keyspace")
+	cmd.Flags().StringVar(&p.store, "store", "./ntpac-store", "the store: a `DIR`, or cassandra://host1,host2/keyspace?option=value")
 	cmd.Flags().StringVar(&p.cs, "case", "default", "the `NAME` of the case in the store")
 }
 
 // open opens a store that is there, and a case that is in it.
 func (p *place) open(ctx context.Context) (ntpac.Store, error) {
-	if !strings.Contains(p.store, "://") {
-		if _, err := os.Stat(p.store); errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("there is no store %s: ntpac run makes one, --store names another one", p.store)
-		}
-	}
-	st, err := store.Open(ctx, p.store, store.Options{})
+	st, err := store.Open(ctx, p.store, store.Options{Existing: true})
 	if err != nil {
 		return nil, err
 	}

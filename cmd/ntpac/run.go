@@ -70,7 +70,8 @@ func (a *app) run(p *place, o *runOptions, args []string) error {
 	if o.keylog != "" {
 		fmt.Fprintln(a.err, "ntpac: --keylog: this version decrypts nothing yet, the keys are not used")
 	}
-	st, err := store.Open(a.ctx, p.store, store.Options{Cache: o.memory.index()})
+	opt := store.Options{Cache: o.memory.index(), Say: func(line string) { fmt.Fprintln(a.err, "ntpac:", line) }}
+	st, err := store.Open(a.ctx, p.store, opt)
 	if err != nil {
 		return err
 	}
