@@ -13,7 +13,7 @@ FILE ?= testdata/tour.pcap
 STORE ?= ntpac-store
 BIN := bin/ntpac
 
-.PHONY: all build run test fmt vet staticcheck race fuzz-smoke fuzz fuzz-seeds cross accuracy truth law laws evidence bench bench-memory clean help
+.PHONY: all build run test fmt vet staticcheck race fuzz-smoke fuzz fuzz-seeds cross accuracy truth truth-damaged law laws evidence bench bench-memory clean help
 
 all: build
 
@@ -92,12 +92,20 @@ accuracy: build
 # What is called complete must be true to the last artifact; of what is complete in the capture next to nothing
 # may be missing.
 TRUTH ?= -size 256M -seeds 1,2,3
+TRUE := -min "tcp conversation=100,udp conversation=100,client and server by SYN=100,tcp stream=100,udp stream=100,no gap=100,no conflict=100" \
+	-min "http=99.5,dns query=99.5,dns response=99.5,tls=99.5,smtp mail=99.5,ftp file=99.5,smtp credential=99.5,ftp credential=99.5" \
+	-min "http called complete=100,dns called complete=100,tls called complete=100,smtp mail called complete=100,ftp file called complete=100,credential called complete=100"
 
 # Generated captures, whose contents are known exactly.
 truth: build
-	$(GO) run ./e2e/truth -ntpac $(BIN) -genbench $(SHARED)/bench/genbench -diff bin/truth-diff.jsonl $(TRUTH) \
-		-min "tcp stream=100,udp stream=100,http=99.5,dns query=99.5,dns response=99.5,tls=99.5,smtp mail=99.5,ftp file=99.5" \
-		-min "http called complete=100,dns called complete=100,tls called complete=100,smtp mail called complete=100,ftp file called complete=100,credential called complete=100"
+	$(GO) run ./e2e/truth -ntpac $(BIN) -genbench $(SHARED)/bench/genbench -diff bin/truth-diff.jsonl $(TRUTH) $(TRUE)
+
+DAMAGE := -loss 0.01 -reorder 0.02 -dup 0.01 -overlap 0.01 -midstream 0.1 -onesided 0.05 -frag 0.02 -retx 0.02 -conflict 0.002
+
+# The same with loss, disorder, duplicates, missing beginnings and directions, fragments and forged segments.
+truth-damaged: build
+	$(GO) run ./e2e/truth -ntpac $(BIN) -genbench $(SHARED)/bench/genbench -knobs "$(DAMAGE)" -diff bin/truth-damaged-diff.jsonl $(TRUTH) $(TRUE) \
+		-min "one-sided=100,tcp stream with holes=100,udp stream with holes=100,gap map=99.5,conflict in both versions=100"
 
 LAWS ?= -size 64M
 

@@ -81,9 +81,10 @@ const (
 	GapClose                  // still missing when the conversation ended
 	GapLimit                  // a memory limit forced the decision
 	GapCut                    // the snap length cut the packets
+	GapCauses                 // how many causes there are
 )
 
-var gapCauses = [...]string{"acked", "window", "close", "limit", "cut"}
+var gapCauses = [GapCauses]string{"acked", "window", "close", "limit", "cut"}
 
 // String is the cause as the contract names it.
 func (c GapCause) String() string { return gapCauses[c] }
@@ -142,12 +143,13 @@ const (
 	HeadUnknown                        // a side's offset 0 is its first captured byte, not its first byte
 	OneSided                           // a direction without any packet
 	Truncated                          // the snap length cut packets
-	BadChecksum                        // segments with invalid checksums contributed bytes
+	BadChecksum                        // segments with invalid checksums; they brought bytes only where --checksums allows it
 	LimitMemory                        // evicted for the process's memory
 	LimitOrder                         // out-of-order bytes were given up at the limit
 	LimitHistory                       // alternatives or other history were given up at the limit
-	ResetData                          // data came after a RST
+	ResetData                          // data came after a RST of its sender; what the other side had on its way is no sign of anything
 	SimOpen                            // both sides sent SYN
+	LimitGaps                          // it has as many holes as one may have, and goes on in another conversation
 )
 
 // Referenced marks a conversation whose payload is kept by reference. It says how it is stored, not
@@ -155,7 +157,7 @@ const (
 const Referenced ConvFlags = 1 << 31
 
 var convFlagNames = [...]string{"midstream", "head-unknown", "one-sided", "truncated", "bad-checksum",
-	"limit-memory", "limit-order", "limit-history", "data-after-reset", "simultaneous-open"}
+	"limit-memory", "limit-order", "limit-history", "data-after-reset", "simultaneous-open", "limit-gaps"}
 
 // Names lists the flags that are set.
 func (f ConvFlags) Names() []string {

@@ -31,6 +31,7 @@ type Stats struct {
 	Bytes     packet.Counters // on the wire
 	Fragments uint64          // of Packets[packet.OK]
 	Cut       uint64          // likewise, by the snap length
+	CutBytes  uint64          // what was cut off them
 	BadLength uint64          // likewise
 	Tunnelled uint64          // likewise
 }
@@ -106,6 +107,7 @@ func (b *Balancer) odd(p *ntpac.Packet) {
 	}
 	if p.Flags&ntpac.Cut != 0 {
 		b.stats.Cut++
+		b.stats.CutBytes += uint64(p.Wire - p.Cap)
 	}
 	if p.Flags&ntpac.BadLength != 0 {
 		b.stats.BadLength++

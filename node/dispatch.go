@@ -33,6 +33,7 @@ type dispatcher struct {
 	drain   context.Context // ends when nothing new should be opened
 	clock   reassembly.Clock
 	held    int64 // bytes of batches that may wait for their turn in merged order
+
 }
 
 // lookahead is how many batches a single source is read ahead of its processing. Should its time run

@@ -4,6 +4,7 @@ package node
 
 import (
 	"io"
+	"math/rand/v2"
 	"runtime"
 	"time"
 
@@ -19,9 +20,15 @@ type Options struct {
 	Select    ntpac.Selector // which conversations are snooped; nil for all
 	Reference bool           // payload stays in the sources
 	Window    ntpac.Time     // reorder window; default 1 s
+	Idle      ntpac.Time     // silence that splits; default 600 s
+	MaxLost   int64          // jump in sequence that splits; default 4 kB
+	Duplicate ntpac.Time     // window in which equal packets are one; default 50 ms, below 0 for none
 	Checksums reassembly.Checksums
 	KeyVLAN   bool
-	MaxMemory int64 // bytes that buffers may take in all; default 240 MB
+	MaxMemory int64             // bytes that buffers may take in all; default 240 MB
+	MaxFlows  int               // conversations that are open or remembered; default: as many as go with MaxMemory
+	Seed      uint64            // of the hash of flows; 0: a secret one
+	Outside   func(bytes int64) // told of memory outside the heap, with a minus when it is given back
 	Snoopers  []ntpac.Snooper
 	Stdin     io.Reader
 	Now       func() time.Time // the wall clock, for the evidence log
@@ -40,7 +47,23 @@ func (o *Options) defaults() {
 	if o.MaxMemory <= 0 {
 		o.MaxMemory = 240 << 20
 	}
+	if o.MaxFlows <= 0 {
+		o.MaxFlows = int(o.MaxMemory / flowMemory)
+	}
+	for o.Seed == 0 { // nobody can aim at a virtual shard, or at a place in a table, who does not know it
+		o.Seed = rand.Uint64()
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+}
+
+// flowMemory is how much of MaxMemory there must be for each conversation in the tables. One takes 0.4 to
+// 0.8 kB with what is gathered of it; the rest is for payload.
+const flowMemory = 1280
+
+// reassembly gives the options of the reassemblers, of which there are n.
+func (o *Options) reassembly(n int) reassembly.Config {
+	return reassembly.Config{Case: o.Case, Window: o.Window, Idle: o.Idle, MaxLost: o.MaxLost, Duplicate: o.Duplicate, Checksums: o.Checksums,
+		KeyVLAN: o.KeyVLAN, MaxFlows: max(o.MaxFlows/ntpac.Shards, 1), MaxHeld: o.MaxMemory / 6 / int64(n), Outside: o.Outside}
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 
 	"ntpac"
 	"ntpac/actor"
@@ -31,11 +30,17 @@ type Summary struct {
 	Jumps      uint64             `json:"time_jumps"`   // isolated jumps of time that were not believed
 	Interrupt  bool               `json:"interrupted"`  // the user ended it early
 	Failed     []string           `json:"failed_reads"` // sources that could not be read to their end
+	NotSnooped uint64             `json:"not_snooped"`  // conversations that --snoop left out
+	Ledger     *Ledger            `json:"ledger"`
+
+	Alternatives uint64 `json:"alternatives_given_up"` // versions of bytes for which there was no room
 }
 
-// FragmentStats counts IP fragments.
+// FragmentStats counts IP fragments, and under Rebuilt, Incomplete and Limited datagrams: see
+// reassembly.Fragments. Undecodable are fragments of rebuilt datagrams that are none.
 type FragmentStats struct {
-	Seen, Rebuilt, Incomplete, Overlaps uint64
+	Seen, Rebuilt, Incomplete, Limited, Overlaps uint64
+	Used, Repeated, Bad, Abandoned, Undecodable  uint64
 }
 
 // Damaged reports whether any input was damaged, cut short or unreadable.
@@ -190,11 +195,10 @@ func (r *localRun) build(sys *actor.System) {
 	} else {
 		r.reg = snoop.NewRegistry(r.o.Snoopers)
 	}
-	seed := rand.Uint64()
-	r.d = &dispatcher{sys: sys, sources: r.sources, opened: make([]bool, len(r.sources)), seed: seed, keyVLAN: r.o.KeyVLAN,
-		bal: balancer.New(balancer.Config{Seed: seed, KeyVLAN: r.o.KeyVLAN}), frags: reassembly.NewFragments(), window: r.o.Window, pool: r.pool,
+	r.d = &dispatcher{sys: sys, sources: r.sources, opened: make([]bool, len(r.sources)), seed: r.o.Seed, keyVLAN: r.o.KeyVLAN,
+		bal: balancer.New(balancer.Config{Seed: r.o.Seed, KeyVLAN: r.o.KeyVLAN}), frags: reassembly.NewFragments(), window: r.o.Window, pool: r.pool,
 		prog: r.prog, drain: r.drain, held: r.o.MaxMemory / 4}
-	cfg := reassembly.Config{Case: r.o.Case, Window: r.o.Window, Checksums: r.o.Checksums, KeyVLAN: r.o.KeyVLAN}
+	cfg := r.o.reassembly(n)
 	for range n {
 		s := &shard{mail: actor.NewMailbox[*ntpac.Batch](8), w: r.w, stats: r.stats, src: r.src}
 		s.col = store.NewCollector(s, &shardLoader{s}, &r.bufs)
@@ -237,7 +241,8 @@ func (r *localRun) finish(ctx context.Context, sum *Summary) error {
 	f := r.d.frags
 	sum.Artifacts = r.prog.Artifacts()
 	sum.Balancer = r.d.bal.Stats()
-	sum.Fragments = FragmentStats{f.Seen, f.Rebuilt, f.Incomplete, f.Overlaps}
+	sum.Fragments = FragmentStats{Seen: f.Seen, Rebuilt: f.Rebuilt, Incomplete: f.Incomplete, Limited: f.Limited, Overlaps: f.Overlaps,
+		Used: f.Used, Repeated: f.Repeated, Bad: f.Bad, Abandoned: f.Abandoned, Undecodable: f.Undecodable}
 	sum.Jumps = r.d.clock.Jumps
 	if m := r.d.merger; m != nil {
 		sum.Late, sum.Forced, sum.Jumps = m.Late, m.Forced, max(sum.Jumps, m.Jumps())
@@ -247,7 +252,10 @@ func (r *localRun) finish(ctx context.Context, sum *Summary) error {
 	}
 	for _, s := range r.shards {
 		sum.Parked += s.col.Parked
+		sum.Alternatives += s.col.Lost
 	}
+	sum.NotSnooped = r.w.skipped.Load()
+	sum.Ledger = sum.ledger()
 	return r.commitSources(ctx, sum.Sources)
 }
 

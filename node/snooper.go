@@ -46,7 +46,7 @@ func (s *snooper) snoop(ctx context.Context, t *task) (err error) {
 		}
 	}
 	if s.rule != nil && !s.rule.Match(c) {
-		s.w.done(t)
+		s.w.skip(t)
 		return nil
 	}
 	expect, err := s.expected(ctx, c)
@@ -149,9 +149,10 @@ func nearer(a, b *ntpac.Expectation, c *ntpac.Conversation) bool {
 // expectIndex remembers which end points were announced, so that the store is asked only for
 // conversations that could be meant.
 type expectIndex struct {
-	mu  sync.RWMutex
-	end map[netip.AddrPort]struct{}
-	any bool // an announcement without port or address
+	mu    sync.RWMutex
+	end   map[netip.AddrPort]struct{}
+	hosts bool // some of them have no port: any
+	any   bool // an announcement without address
 }
 
 func newExpectIndex() *expectIndex { return &expectIndex{end: map[netip.AddrPort]struct{}{}} }
@@ -165,7 +166,8 @@ func (x *expectIndex) add(e *ntpac.Expectation) {
 	if x.any {
 		return
 	}
-	if !e.To.Addr().IsValid() || e.To.Port() == 0 || len(x.end) >= maxExpected {
+	x.hosts = x.hosts || e.To.Port() == 0
+	if !e.To.Addr().IsValid() || len(x.end) >= maxExpected {
 		x.any = true
 		clear(x.end)
 		return
@@ -182,7 +184,15 @@ func (x *expectIndex) might(c *ntpac.Conversation) bool {
 	if len(x.end) == 0 {
 		return false
 	}
-	_, a := x.end[c.Key.End[0]]
-	_, b := x.end[c.Key.End[1]]
-	return a || b
+	for _, end := range c.Key.End {
+		if _, ok := x.end[end]; ok {
+			return true
+		}
+		if x.hosts {
+			if _, ok := x.end[netip.AddrPortFrom(end.Addr(), 0)]; ok {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -53,7 +53,8 @@ type writer struct {
 	expects *expectIndex
 	bufs    *store.Buffers
 	prog    *Progress
-	eager   atomic.Bool // nothing big is to come: commit when nothing else is under way
+	skipped atomic.Uint64 // conversations that are not to be snooped
+	eager   atomic.Bool   // nothing big is to come: commit when nothing else is under way
 
 	// Where the case had conversations before this run: those that were read in it. What lies in the store
 	// of the others was found, and counted, by others. nil where everything was found in this run.
@@ -200,7 +201,7 @@ func (w *writer) commit(ctx context.Context) error {
 	w.bytes, w.rows = 0, 0
 	for _, t := range w.tasks {
 		if w.snoop == nil {
-			w.done(t)
+			w.skip(t)
 		} else {
 			w.push(t)
 		}
@@ -294,6 +295,14 @@ func (w *writer) recount(ctx context.Context, d delivery) error {
 	}
 	w.prog.artifacts(old, -1)
 	return nil
+}
+
+// skip ends the task of a conversation that is not to be snooped.
+func (w *writer) skip(t *task) {
+	if !t.again {
+		w.skipped.Add(1)
+	}
+	w.done(t)
 }
 
 // done ends a task: nothing of it is in memory any more.

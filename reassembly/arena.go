@@ -13,6 +13,14 @@ type arena struct {
 	made  int
 	rest  []flow    // of the last mapping, not yet given
 	pages *mappings // nil while there are none
+	told  func(bytes int64)
+}
+
+// tell says how much memory was taken outside the heap, or with a minus given back.
+func (a *arena) tell(bytes int) {
+	if a.told != nil {
+		a.told(int64(bytes))
+	}
 }
 
 // mappings is memory to be given back: by release, or when the arena is not used any more.
@@ -46,6 +54,7 @@ func (a *arena) flows() []flow {
 			runtime.AddCleanup(a, (*mappings).release, a.pages)
 		}
 		a.pages.maps = append(a.pages.maps, m)
+		a.tell(len(m))
 		a.rest = unsafe.Slice((*flow)(unsafe.Pointer(unsafe.SliceData(m))), mapSlabs*slabLen)
 	}
 	s := a.rest[:slabLen:slabLen]
@@ -56,7 +65,10 @@ func (a *arena) flows() []flow {
 // release gives all mappings back. No flow of them may be used any more.
 func (a *arena) release() {
 	if a.pages != nil {
+		for _, m := range a.pages.maps {
+			a.tell(-len(m))
+		}
 		a.pages.release()
 	}
-	*a = arena{}
+	*a = arena{told: a.told}
 }

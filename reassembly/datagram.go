@@ -24,6 +24,7 @@ func (r *Reassembler) datagram(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Pack
 	f.last = max(f.last, p.TS)
 	f.seen = f.last
 	h.packets++
+	r.stats.Analysed++
 	e.Start, e.Len = h.next, uint32(len(data))
 	r.record(f, ix, b, p, e)
 	if len(data) > 0 {

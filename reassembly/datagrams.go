@@ -41,6 +41,11 @@ func (f *Fragments) rebuild(b, out *ntpac.Batch, from int, keyVLAN bool, seed ui
 		q := &out.Packets[n]
 		frame := out.Frame(q)
 		if v := packet.DecodeDatagram(frame, q); v != packet.OK {
+			for _, piece := range out.Datagrams[q.Frag].Pieces {
+				if !piece.Again {
+					f.Undecodable++
+				}
+			}
 			out.Packets = out.Packets[:n]
 			continue
 		}

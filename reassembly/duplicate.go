@@ -39,7 +39,7 @@ func (x *extras) forget(f *flow) {
 	if f.extra == 0 {
 		return
 	}
-	if e := &x.slab[f.extra]; e.recent != 0 {
+	if e := x.at(f.extra); e.recent != 0 {
 		x.recents.give(e.recent)
 		e.recent = 0
 	}
@@ -75,10 +75,10 @@ func (x *extras) sawSegment(f *flow, digest uint64, ts, window ntpac.Time, isNew
 
 // ring gives the flow's ring, nil where it has none.
 func (x *extras) ring(f *flow) *recentRing {
-	if f.extra == 0 || x.slab[f.extra].recent == 0 {
+	if f.extra == 0 || x.at(f.extra).recent == 0 {
 		return nil
 	}
-	return &x.recents.rings[x.slab[f.extra].recent]
+	return &x.recents.rings[x.at(f.extra).recent]
 }
 
 // remember keeps an entry in place of the flow's oldest one, which goes into the flow's ring while it may be

@@ -49,7 +49,7 @@ type flow struct {
 	seen     ntpac.Time // as last, but also of what is kept aside: silence is measured from it
 	idSum    uint64     // the id's second half, with identified
 	handle   uint32     // the sink's
-	wheel    uint32     // next flow in the same slot of the wheel
+	gaps     uint32     // ranges given up, of both sides
 	isn      uint32     // of the side that opened, where known: part of the id
 	extra    uint32     // index of its extra, 0 for none
 	revision uint32
@@ -89,29 +89,34 @@ type extra struct {
 	next    uint32    // in the list of free ones
 }
 
-// extras keeps extra records in one slab without pointers.
+// extras keeps extra records in slabs without pointers, which never move. Index 0 is none.
 type extras struct {
-	slab    []extra
+	slabs   [][]extra
+	n       uint32 // records ever taken
 	free    uint32
 	recents recentPool
 }
 
-// of gives the flow's extra, which is made where there is none. It is valid until the next call.
+const extrasLen = 4096
+
+func (x *extras) at(k uint32) *extra { return &x.slabs[k/extrasLen][k%extrasLen] }
+
+// of gives the flow's extra, which is made where there is none.
 func (x *extras) of(f *flow) *extra {
 	if f.extra != 0 {
-		return &x.slab[f.extra]
+		return x.at(f.extra)
 	}
 	if x.free != 0 {
-		f.extra, x.free = x.free, x.slab[x.free].next
-		x.slab[f.extra] = extra{}
+		f.extra, x.free = x.free, x.at(x.free).next
 	} else {
-		if len(x.slab) == 0 {
-			x.slab = append(x.slab, extra{})
+		if x.n++; int(x.n) >= len(x.slabs)*extrasLen {
+			x.slabs = append(x.slabs, make([]extra, extrasLen))
 		}
-		x.slab = append(x.slab, extra{})
-		f.extra = uint32(len(x.slab) - 1)
+		f.extra = x.n
 	}
-	return &x.slab[f.extra]
+	e := x.at(f.extra)
+	*e = extra{}
+	return e
 }
 
 // look gives the flow's extra to read; where there is none, one of zeros.
@@ -119,19 +124,22 @@ func (x *extras) look(f *flow) extra {
 	if f.extra == 0 {
 		return extra{}
 	}
-	return x.slab[f.extra]
+	return *x.at(f.extra)
 }
 
 func (x *extras) give(f *flow) {
 	if f.extra != 0 {
 		x.forget(f)
-		x.slab[f.extra].next, x.free = x.free, f.extra
+		x.at(f.extra).next, x.free = x.free, f.extra
 		f.extra = 0
 	}
 }
 
 // slabLen flows make one slab; slabs never move, so that pointers into them stay valid.
 const slabLen = 4096
+
+// linksLen is how many flows' links make one slab.
+const linksLen = 4 * slabLen
 
 // table finds flows: open addressing over (tag, index) pairs, linear probing, deletion by shifting
 // back. The tag is 32 bits of the flow hash, not those that choose the shard; its low bits are the
@@ -141,19 +149,38 @@ type table struct {
 	mask  uint64
 	used  int
 	slabs [][]flow
+	links [][]links
 	mem   *arena
 	free  []uint32
 	count uint32 // flows ever carved out of slabs
+
+	groups [ntpac.Shards]group // the flows of each virtual shard
 }
 
-func newTable() *table {
+// links are a flow's places in lists of flows, by index+1; 0 is none. They lie beside the flows, so that
+// whoever goes along a list of them does not touch the flows themselves.
+type links struct {
+	older, newer  uint32 // in its virtual shard
+	ahead, behind uint32 // in its slot of the wheel; of the first one, behind is the slot: see wheel
+}
+
+// group is the list of the flows of a virtual shard.
+type group struct {
+	newest uint32
+	n      uint32
+}
+
+// newTable makes a table; told, if not nil, is told of memory outside the heap.
+func newTable(told func(bytes int64)) *table {
 	const start = 1 << 10
-	return &table{slots: make([]uint64, start), mask: start - 1, mem: &arena{}}
+	return &table{slots: make([]uint64, start), mask: start - 1, mem: &arena{told: told}}
 }
 
 func tag(hash uint64) uint64 { return hash >> 22 & 0xffffffff }
 
 func (t *table) at(i uint32) *flow { return &t.slabs[i/slabLen][i%slabLen] }
+
+func (t *table) link(i uint32) *links { return &t.links[i/linksLen][i%linksLen] }
 
 // find gives the flow of a key.
 func (t *table) find(hash uint64, key *packet.RawKey) (*flow, uint32) {
@@ -219,7 +246,35 @@ func (t *table) add(hash uint64, key *packet.RawKey) (*flow, uint32) {
 	f.half[0].fin, f.half[1].fin = -1, -1
 	t.put(tag(hash)<<32 | uint64(ix+1))
 	t.used++
+	t.join(ix)
 	return f, ix
+}
+
+// join makes a flow the newest of its virtual shard.
+func (t *table) join(ix uint32) {
+	g := &t.groups[ntpac.Shard(t.at(ix).hash)]
+	l := t.link(ix)
+	l.older, l.newer = g.newest, 0
+	if g.newest != 0 {
+		t.link(g.newest - 1).newer = ix + 1
+	}
+	g.newest = ix + 1
+	g.n++
+}
+
+// leave takes a flow out of its virtual shard.
+func (t *table) leave(ix uint32) {
+	g := &t.groups[ntpac.Shard(t.at(ix).hash)]
+	l := t.link(ix)
+	if l.newer != 0 {
+		t.link(l.newer - 1).older = l.older
+	} else {
+		g.newest = l.older
+	}
+	if l.older != 0 {
+		t.link(l.older - 1).newer = l.newer
+	}
+	g.n--
 }
 
 func (t *table) carve() uint32 {
@@ -230,6 +285,9 @@ func (t *table) carve() uint32 {
 	}
 	if t.count%slabLen == 0 {
 		t.slabs = append(t.slabs, t.mem.flows())
+		if t.count%linksLen == 0 {
+			t.links = append(t.links, make([]links, linksLen))
+		}
 	}
 	t.count++
 	return t.count - 1
@@ -251,6 +309,7 @@ func (t *table) remove(ix uint32) {
 		i = (i + 1) & t.mask
 	}
 	t.used--
+	t.leave(ix)
 	for j := i; ; {
 		j = (j + 1) & t.mask
 		e := t.slots[j]

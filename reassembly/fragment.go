@@ -24,12 +24,16 @@ type Fragments struct {
 	blocks blockPool
 	seen   []bool
 
-	Seen       uint64 // fragments
-	Rebuilt    uint64 // datagrams
-	Incomplete uint64 // datagrams given up
-	Overlaps   uint64 // bytes that a later fragment brought again, with other content
-	Repeated   uint64 // fragments of datagrams that were whole already
-	Bad        uint64 // fragments left out: cut by the snap length, or against the rules
+	Seen        uint64 // fragments
+	Rebuilt     uint64 // datagrams
+	Incomplete  uint64 // datagrams given up
+	Limited     uint64 // of them those that a limit of memory did not let wait longer
+	Overlaps    uint64 // bytes that a later fragment brought again, with other content
+	Repeated    uint64 // fragments of datagrams that were whole already
+	Bad         uint64 // fragments left out: cut by the snap length, or against the rules
+	Used        uint64 // fragments of the datagrams that were rebuilt
+	Undecodable uint64 // those of them whose datagrams are none
+	Abandoned   uint64 // and of those given up. With Repeated and Bad they are all
 }
 
 // partialEntry is a place in the order of arrival. What is recycled has another time.
@@ -224,6 +228,7 @@ func (g *Fragments) charge(q *partial) {
 // emit appends the whole datagram to out, in a block of its own.
 func (g *Fragments) emit(k packet.RawKey, q *partial, last *ntpac.Packet, now ntpac.Time, out *ntpac.Batch) {
 	g.Rebuilt++
+	g.Used += uint64(len(q.pieces))
 	blk := g.blocks.get(len(q.first) + q.total)
 	mem := packet.AppendHeader(blk.Mem[:0], q.first, &q.header, q.total)
 	head := len(mem)
@@ -295,11 +300,14 @@ func (g *Fragments) expire(now ntpac.Time) {
 	for ; g.head < len(g.order); g.head++ {
 		w := &g.order[g.head]
 		if g.waits(w) {
-			if now-w.since < fragmentTime && len(g.open) < maxPartials && g.held < maxFragBytes {
-				break
+			if now-w.since < fragmentTime {
+				if len(g.open) < maxPartials && g.held < maxFragBytes {
+					break
+				}
+				g.Limited++
 			}
+			g.giveUp(w.q)
 			g.end(w.key, w.q)
-			g.Incomplete++
 		}
 		w.q = nil
 	}
@@ -320,9 +328,16 @@ func (g *Fragments) tidy() {
 	g.order, g.head = kept, 0
 }
 
+func (g *Fragments) giveUp(q *partial) {
+	g.Incomplete++
+	g.Abandoned += uint64(len(q.pieces))
+}
+
 // Flush gives up what is still incomplete.
 func (g *Fragments) Flush() {
-	g.Incomplete += uint64(len(g.open))
+	for _, q := range g.open {
+		g.giveUp(q)
+	}
 	clear(g.open)
 	g.order, g.head, g.held = nil, 0, 0
 	for i := range g.recent {

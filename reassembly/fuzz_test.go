@@ -98,14 +98,38 @@ func FuzzReassembly(f *testing.F) {
 		if got := x.run(t, frames).text(sameInput); got != want {
 			t.Errorf("clocks matter:\n%s", firstDifference(got, want))
 		}
+		if up, down, ok := apart(frames, ntpac.Second*9/10); ok {
+			one := (&pipeline{cfg: cfg, batch: 1000, merge: true}).run(t, frames).text(otherSources)
+			two := (&pipeline{cfg: cfg, batch: 1000, workers: 2}).run(t, up, down).text(otherSources)
+			if one != two {
+				t.Errorf("up and down apart matters:\n%s", firstDifference(two, one))
+			}
+		}
 	})
+}
+
+// apart divides frames by direction. It is not ok where one comes later than the others by more than the
+// window: what is too late then depends on the source.
+func apart(frames []pcaptest.Frame, window ntpac.Time) (up, down []pcaptest.Frame, ok bool) {
+	last := ntpac.Time(0)
+	for _, f := range frames {
+		if last = max(last, f.TS); f.TS < last-window {
+			return nil, nil, false
+		}
+		if f.Data[14+15] == 1 {
+			up = append(up, f)
+		} else {
+			down = append(down, f)
+		}
+	}
+	return up, down, len(up) > 0 && len(down) > 0
 }
 
 func firstDifference(got, want string) string {
 	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
 	for i := range min(len(g), len(w)) {
 		if g[i] != w[i] {
-			return "got  " + g[i] + "\nwant " + w[i]
+			return fmt.Sprintf("got  %.700s\nwant %.700s", g[i], w[i])
 		}
 	}
 	return fmt.Sprintf("%d lines, want %d", len(g), len(w))

@@ -17,9 +17,10 @@ const (
 	splitIdle              // silence longer than the limit
 	splitJump              // a jump in sequence that nothing ties to the conversation
 	splitClose             // new data long after the connection was closed
+	splitLimit             // its predecessor had as many holes as one conversation may have
 )
 
-var splitReasons = [...]string{"", "syn", "idle", "jump", "after-close"}
+var splitReasons = [...]string{"", "syn", "idle", "jump", "after-close", "limit"}
 
 // String is the reason as stored.
 func (s splitReason) String() string { return splitReasons[s] }
@@ -31,7 +32,9 @@ var servicePorts = map[uint16]bool{1433: true, 1521: true, 1883: true, 2049: tru
 	44818: true, 47808: true}
 
 // guessClient says who the client is when no SYN told: the side opposite to a well-known port, else
-// who spoke first. The lower of two ports decides nothing: ephemeral ranges overlap.
+// who spoke first. The lower of two ports decides nothing: ephemeral ranges overlap. Port 20 is the one
+// well-known port from which connections are opened: the server's, for the data of FTP (RFC 959 section
+// 3.2).
 func guessClient(k *packet.RawKey, speaker ntpac.Side) (ntpac.Side, ntpac.ClientBy) {
 	if k.Proto() != ntpac.TCP && k.Proto() != ntpac.UDP {
 		return speaker, ntpac.ByFirst
@@ -40,6 +43,8 @@ func guessClient(k *packet.RawKey, speaker ntpac.Side) (ntpac.Side, ntpac.Client
 		switch {
 		case p == 0:
 			return 0
+		case p == 20 && k.Proto() == ntpac.TCP:
+			return -1
 		case p < 1024:
 			return 2
 		case servicePorts[p]:
@@ -146,11 +151,12 @@ func (r *Reassembler) judgeSyn(f *flow, side ntpac.Side, t *segmentView) splitRe
 		}
 		return noSplit
 	}
+	if !silent && r.answersExactly(me, peer, t) {
+		return noSplit
+	}
 	said := me.next > 0 || peer.next > 0 || me.segs != 0 || peer.segs != 0
 	answers := t.hasAck && peer.state&haveBase != 0 && r.answers(peer, t.ack)
 	switch {
-	case over && !silent && t.hasAck && peer.state&haveISN != 0 && t.ack == peer.base && me.state&haveBase == 0 && me.packets == 0:
-		return noSplit // the answer to the SYN that is there, late: RST overtook it, or another clock stamped it
 	case over || silent:
 		return splitSyn
 	case t.hasAck && peer.state&haveBase != 0 && !answers && (said || me.state&sawSyn != 0):
@@ -185,6 +191,13 @@ func (r *Reassembler) answers(h *half, ack uint32) bool {
 		return off <= r.cfg.MaxLost && off >= -lateHead
 	}
 	return abs(off) <= r.cfg.MaxLost
+}
+
+// answersExactly reports whether a SYN-ACK is the one answer to the SYN that is there. A tap whose clock is
+// behind shows it when all that the client said is over.
+func (r *Reassembler) answersExactly(me, peer *half, t *segmentView) bool {
+	return t.hasAck && peer.state&haveISN != 0 && t.ack == peer.base && me.state&haveISN == 0 &&
+		(me.state&haveBase == 0 || me.state&holding != 0 && r.heads(me, t.seq))
 }
 
 // heads reports whether a SYN may be the one of the bytes that a side holds: captured late, it lies just

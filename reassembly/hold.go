@@ -1,6 +1,10 @@
 package reassembly
 
-import "ntpac"
+import (
+	"unsafe"
+
+	"ntpac"
+)
 
 // A side whose SYN was not captured starts at its first captured byte. Which that is, is known when
 // the reorder window has passed: until then its segments are held, offsets count from the first one
@@ -10,6 +14,7 @@ import "ntpac"
 type held struct {
 	events  []ntpac.Event
 	alts    [2][]ntpac.Conflict // other versions of what a holding side holds
+	bytes   int                 // of them
 	started [2]ntpac.Time       // when the first bytes of a holding side came
 	sides   int                 // how many sides are holding
 	next    uint32              // in the list of free ones
@@ -25,6 +30,12 @@ type heldPool struct {
 // beginning could still be shifted.
 const maxHeldEvents = 1 << 14
 
+// maxHeldAlts bounds the bytes of alternatives that wait.
+const maxHeldAlts = 1 << 20
+
+// eventCost is the memory of an event that waits. It counts as that of segments does.
+const eventCost = int64(unsafe.Sizeof(ntpac.Event{}))
+
 func (p *heldPool) take() uint32 {
 	if k := p.free; k != 0 {
 		p.free = p.slab[k].next
@@ -39,15 +50,15 @@ func (p *heldPool) take() uint32 {
 
 func (p *heldPool) give(k uint32) {
 	w := &p.slab[k]
-	if cap(w.events) > 256 {
+	if cap(w.events) > 16 { // as many may be free as there were flows
 		w.events = nil
 	}
-	w.events, w.alts, w.sides = w.events[:0], [2][]ntpac.Conflict{}, 0
+	w.events, w.alts, w.bytes, w.sides = w.events[:0], [2][]ntpac.Conflict{}, 0, 0
 	w.next, p.free = p.free, k
 }
 
 // heldOf gives what a flow with heldFlow holds back.
-func (r *Reassembler) heldOf(f *flow) *held { return &r.held.slab[r.extras.slab[f.extra].held] }
+func (r *Reassembler) heldOf(f *flow) *held { return &r.held.slab[r.extras.at(f.extra).held] }
 
 func (r *Reassembler) hold(f *flow, ix uint32, side ntpac.Side, now ntpac.Time) {
 	f.half[side].state |= holding
@@ -103,7 +114,8 @@ func (r *Reassembler) release(f *flow, ix uint32, side ntpac.Side) {
 		for i := range w.events {
 			r.sink.Event(f.handle, &w.events[i])
 		}
-		r.held.give(r.extras.slab[f.extra].held)
+		r.segs.held -= eventCost * int64(len(w.events))
+		r.held.give(r.extras.at(f.extra).held)
 	}
 	r.drain(f, side)
 	r.arm(f, ix, side)
@@ -122,9 +134,11 @@ func (r *Reassembler) rebase(f *flow, side ntpac.Side, by int64) {
 	for h.segs != 0 && r.segs.first(h).off < 0 {
 		if s := r.segs.first(h); s.end > 0 {
 			n := min(int(-s.off), len(s.data))
+			r.stats.outside(n)
 			s.data, s.off = s.data[:copy(s.data, s.data[n:])], 0
 			break
 		}
+		r.stats.outside(len(r.segs.first(h).data))
 		r.segs.give(r.segs.shift(h))
 		r.stats.OutOfWindow++
 	}

@@ -23,7 +23,7 @@ func (r *Reassembler) restart(f *flow, ix uint32, p *ntpac.Packet, side ntpac.Si
 	r.finish(f, ix, ntpac.CloseIdle)
 	r.loseStrays(f)
 	r.extras.give(f)
-	n := flow{key: f.key, hash: f.hash, wheel: f.wheel, status: live | f.status&(inWheel|inDue), split: why}
+	n := flow{key: f.key, hash: f.hash, status: live | f.status&(inWheel|inDue), split: why}
 	if f.first == p.TS {
 		n.ordinal = f.ordinal + 1
 	}
@@ -41,6 +41,7 @@ func (r *Reassembler) revive(f *flow, ix uint32) bool {
 	f.handle = h
 	f.status &^= emitted
 	f.revision++
+	r.gaps += int64(f.gaps)
 	r.stats.Open++
 	r.stats.Reopened++
 	if f.status&closing != 0 {
@@ -89,26 +90,36 @@ func (r *Reassembler) look(f *flow, ix uint32) {
 	if f.status&waiting != 0 {
 		r.settle(f, ix, r.now)
 	}
-	silence := r.now - f.seen
-	if silence > r.cfg.Idle && f.status&emitted == 0 {
-		r.finish(f, ix, ntpac.CloseIdle)
+	if r.faint(f, ix, r.now) {
+		return
 	}
 	at := f.seen + r.cfg.Idle
 	if f.status&emitted != 0 {
-		if silence > r.memory(f) {
-			r.finish(f, ix, ntpac.CloseIdle) // what was kept aside
-			r.forget(f, ix)
-			return
-		}
 		at = f.seen + r.memory(f)
 	}
 	r.wheel.file(r.table, ix, max(at, r.now))
+}
+
+// faint ends a conversation that has been silent too long, and forgets one that has been silent longer
+// than it is remembered; it reports whether it is forgotten.
+func (r *Reassembler) faint(f *flow, ix uint32, now ntpac.Time) bool {
+	silence := now - f.seen
+	if silence > r.cfg.Idle && f.status&emitted == 0 {
+		r.finish(f, ix, ntpac.CloseIdle)
+	}
+	if f.status&emitted == 0 || silence <= r.memory(f) {
+		return false
+	}
+	r.finish(f, ix, ntpac.CloseIdle) // what was kept aside
+	r.forget(f, ix)
+	return true
 }
 
 // forget makes the place of a flow free.
 func (r *Reassembler) forget(f *flow, ix uint32) {
 	r.loseStrays(f)
 	r.extras.give(f)
+	r.wheel.remove(r.table, ix)
 	r.table.remove(ix)
 }
 
@@ -116,9 +127,23 @@ func (r *Reassembler) forget(f *flow, ix uint32) {
 func (r *Reassembler) wait(f *flow, ix uint32, at ntpac.Time) {
 	f.status |= waiting
 	if f.status&inDue == 0 {
+		if n := r.due.n; n == len(r.due.ring) && n > 2*r.table.used {
+			r.due.retain(r.isDue)
+		}
 		f.status |= inDue
 		r.due.push(at, ix)
 	}
+}
+
+// isDue reports whether an entry of the queue is that of a flow: of those that were forgotten, entries are
+// left behind, and more than one where the place was taken by another flow. The first stands for all.
+func (r *Reassembler) isDue(ix uint32, first bool) bool {
+	f := r.table.at(ix)
+	if f.status&live == 0 || (f.status&inDue != 0) != first {
+		return false
+	}
+	f.status ^= inDue
+	return true
 }
 
 // advanceDue settles the flows for which something has become due.
@@ -155,8 +180,9 @@ func (r *Reassembler) settle(f *flow, ix uint32, now ntpac.Time) {
 		r.settleHeld(f, ix, now)
 	}
 	for s := range ntpac.Side(2) {
-		for h := &f.half[s]; h.gapDue != 0 && now > h.gapDue; {
+		for h := &f.half[s]; h.gapDue != 0 && now > h.gapDue && r.open(f, h.gapDue); {
 			r.skip(f, ix, s)
+			r.over(f, ix)
 		}
 	}
 	r.over(f, ix)
@@ -166,6 +192,12 @@ func (r *Reassembler) settle(f *flow, ix uint32, now ntpac.Time) {
 	if r.nextDue(f) == 0 {
 		f.status &^= waiting
 	}
+}
+
+// open reports whether a connection is not yet closed at a time that has passed. What becomes due behind its
+// end finds it closed, also where the clock runs over both at once.
+func (r *Reassembler) open(f *flow, at ntpac.Time) bool {
+	return f.status&closing == 0 || at <= f.last+r.cfg.Linger
 }
 
 // nextDue is when settle has something to do again, 0 for never.
@@ -221,6 +253,7 @@ func (r *Reassembler) finish(f *flow, ix uint32, cause ntpac.CloseCause) {
 	c := r.conversation(f)
 	c.Close = cause
 	f.status = f.status&^waiting | emitted
+	r.gaps -= int64(f.gaps)
 	r.stats.Open--
 	r.sink.Close(f.handle, c)
 }
@@ -276,19 +309,4 @@ func (r *Reassembler) conversation(f *flow) *ntpac.Conversation {
 		c.Flags |= ntpac.Midstream
 	}
 	return c
-}
-
-// evict makes room by ending the flow that is next in the wheel.
-func (r *Reassembler) evict() {
-	ix, ok := r.wheel.soonest(r.table)
-	if !ok {
-		return
-	}
-	f := r.table.at(ix)
-	if f.status&emitted == 0 {
-		f.flags |= ntpac.LimitMemory
-	}
-	r.finish(f, ix, ntpac.CloseLimit)
-	r.forget(f, ix)
-	r.stats.Evicted++
 }

@@ -129,6 +129,7 @@ func (r *Reassembler) alternative(f *flow, side ntpac.Side, off int64, alt []byt
 		w := r.heldOf(f)
 		c.Alt = bytes.Clone(alt)
 		w.alts[side] = append(w.alts[side], c)
+		w.bytes += len(alt)
 		return
 	}
 	r.sink.Conflict(f.handle, side, c)

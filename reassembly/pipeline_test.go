@@ -71,6 +71,7 @@ func (x *pipeline) run(t testing.TB, sources ...[]pcaptest.Frame) *outcome {
 		out.recs[w].stats = r.Stats()
 		out.stats.Add(r.Stats())
 	}
+	out.balance(x.frags.Rebuilt, x.frags.Used)
 	return out
 }
 
@@ -217,7 +218,7 @@ func (o *outcome) text(l level) string {
 	}
 	s := o.stats
 	if l >= otherDups {
-		s.Duplicates, s.Packets = 0, 0
+		s.Duplicates, s.Packets, s.Payload.Read, s.Payload.Duplicate = 0, 0, 0, 0
 	}
 	fmt.Fprintf(&b, "%+v\n", s)
 	return b.String()
@@ -252,5 +253,33 @@ func same(t *testing.T, what, want, got string) {
 			t.Errorf("%s: line %d\nwant %.600s\ngot  %.600s", what, i, a, b)
 			return
 		}
+	}
+}
+
+// balance checks that every packet and every byte of payload that came in is accounted for, once.
+func (o *outcome) balance(rebuilt, pieces uint64) {
+	o.t.Helper()
+	s := &o.stats
+	if in, out := s.Packets-rebuilt+pieces, s.Analysed+s.Duplicates+s.Unassigned; in != out {
+		o.t.Errorf("%d frames came in, %d are accounted for: %+v", in, out, *s)
+	}
+	p := &s.Payload
+	if out := p.Stream + p.Again + p.Duplicate + p.Outside + p.Rejected; p.Read != out {
+		o.t.Errorf("%d bytes came in, %d are accounted for: %+v", p.Read, out, *p)
+	}
+	var packets uint64
+	var bytes, missing, caused int64
+	for _, v := range o.convs() {
+		for i := range v.c.Half {
+			packets += v.c.Half[i].Packets
+			bytes += v.c.Half[i].Bytes
+			missing += v.c.Half[i].Missing
+		}
+	}
+	for _, g := range s.Gaps {
+		caused += int64(g.Bytes)
+	}
+	if packets != s.Analysed || bytes != int64(p.Stream) || missing != s.GapBytes || caused != missing {
+		o.t.Errorf("the conversations have %d packets, %d bytes, %d missing; the counters say %+v", packets, bytes, missing, *s)
 	}
 }

@@ -21,12 +21,16 @@ type Config struct {
 	Idle      ntpac.Time // silence that splits; default 600 s, at least twice the window
 	Linger    ntpac.Time // how long a closed connection is waited on for stragglers; default and least: the window
 	MaxLost   int64      // jump in sequence that splits where nothing ties both sides; default 4096 bytes
-	Duplicate ntpac.Time // window in which an equal packet is the same packet; default 50 ms, at most 500 ms
+	Duplicate ntpac.Time // window in which an equal packet is the same packet; default 50 ms, at most 500 ms, below 0 for none
 	MaxOrder  int        // out-of-order segments held per direction; default 4096, at most 32768
 	MaxHeld   int64      // bytes of out-of-order segments held in all; default 256 MiB
-	MaxFlows  int        // conversations that are open or remembered; default 4 million
+	MaxGaps   int        // holes of one conversation; default 65,536
+	MaxFlows  int        // conversations of one virtual shard that are open or remembered; default 4096
 	Checksums Checksums
 	KeyVLAN   bool
+
+	// Outside is told of memory that is taken outside the heap, with a minus when it is given back.
+	Outside func(bytes int64)
 }
 
 // Checksums says what to think of segments whose checksum is wrong.
@@ -59,8 +63,11 @@ func (c *Config) defaults() {
 	if c.MaxHeld == 0 {
 		c.MaxHeld = 256 << 20
 	}
+	if c.MaxGaps == 0 {
+		c.MaxGaps = 1 << 16
+	}
 	if c.MaxFlows == 0 {
-		c.MaxFlows = 4 << 20
+		c.MaxFlows = 4096
 	}
 }
 
@@ -93,44 +100,6 @@ type Sink interface {
 	Reopen(id ntpac.ConversationID) (h uint32, ok bool)
 }
 
-// Stats counts what a reassembler did.
-type Stats struct {
-	Packets       uint64
-	Conversations uint64
-	Open          uint64 // now
-	Reopened      uint64 // conversations that went on after they had been closed
-	Duplicates    uint64
-	Retransmitted uint64 // segments that brought nothing new
-	OutOfOrder    uint64
-	OutOfWindow   uint64 // segments that lie outside what their stream can hold
-	BadChecksum   uint64
-	GapBytes      int64
-	Late          uint64 // bytes that came when their range had been given up; kept as alternatives
-	Conflicts     uint64 // bytes
-	Evicted       uint64 // conversations that MaxFlows ended or made forgotten
-	OrderLimit    uint64 // holes given up at MaxOrder
-	MemoryLimit   uint64 // and at MaxHeld
-}
-
-// Add adds another reassembler's counters.
-func (s *Stats) Add(o Stats) {
-	s.Packets += o.Packets
-	s.Conversations += o.Conversations
-	s.Open += o.Open
-	s.Reopened += o.Reopened
-	s.Duplicates += o.Duplicates
-	s.Retransmitted += o.Retransmitted
-	s.OutOfOrder += o.OutOfOrder
-	s.OutOfWindow += o.OutOfWindow
-	s.BadChecksum += o.BadChecksum
-	s.GapBytes += o.GapBytes
-	s.Late += o.Late
-	s.Conflicts += o.Conflicts
-	s.Evicted += o.Evicted
-	s.OrderLimit += o.OrderLimit
-	s.MemoryLimit += o.MemoryLimit
-}
-
 // Reassembler rebuilds the conversations of the packets pushed into it. Use by one goroutine.
 type Reassembler struct {
 	cfg    Config
@@ -151,13 +120,16 @@ type Reassembler struct {
 	keys   [stride]packet.RawKey
 	sides  [stride]ntpac.Side
 	found  [stride]uint32
-	moved  uint64 // what touching read: keeps the loads alive
+	moved  uint64      // what touching read: keeps the loads alive
+	gaps   int64       // holes of the conversations that are open
+	doomed []candidate // scratch of makeRoom
+	piles  []pile      // scratch of relieve
 }
 
 // New makes a Reassembler that gives what it finds to sink.
 func New(cfg Config, sink Sink) *Reassembler {
 	cfg.defaults()
-	return &Reassembler{cfg: cfg, sink: sink, table: newTable()}
+	return &Reassembler{cfg: cfg, sink: sink, table: newTable(cfg.Outside)}
 }
 
 // Stats gives the counters so far.
@@ -192,13 +164,14 @@ func (r *Reassembler) Push(b *ntpac.Batch) {
 // packet processes one packet, of which the staging knows key and side, and a guess where its flow is.
 func (r *Reassembler) packet(b *ntpac.Batch, p *ntpac.Packet, staged int) {
 	r.stats.Packets++
+	r.stats.Payload.Read += uint64(p.PayCap)
 	now := p.Effective()
 	key, side := &r.keys[staged], r.sides[staged]
 	f, ix := r.table.findAt(r.found[staged], p.Hash, key)
 	switch {
 	case f == nil:
-		if r.table.used >= r.cfg.MaxFlows {
-			r.evict()
+		if g := ntpac.Shard(p.Hash); int(r.table.groups[g].n) >= r.cfg.MaxFlows {
+			r.makeRoom(g, now)
 		}
 		f, ix = r.table.add(p.Hash, key)
 		r.begin(f, ix, p, side, now)
@@ -210,6 +183,9 @@ func (r *Reassembler) packet(b *ntpac.Batch, p *ntpac.Packet, staged int) {
 		if silence > r.memory(f) {
 			r.restart(f, ix, p, side, now, noSplit)
 		}
+	}
+	if r.tooManyGaps(f) {
+		r.endForGaps(f, ix, p, side, now)
 	}
 	if key.Proto() == ntpac.TCP {
 		r.tcp(f, ix, b, p, side, now)
@@ -231,7 +207,7 @@ func (r *Reassembler) observe(b *ntpac.Batch, p *ntpac.Packet, side ntpac.Side) 
 
 // duplicate records a packet that was captured twice.
 func (r *Reassembler) duplicate(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, e *ntpac.Event) {
-	r.stats.Duplicates++
+	r.stats.repeated(p)
 	r.extras.of(f).dups[e.Side()]++
 	r.record(f, ix, b, p, e)
 }
@@ -254,7 +230,8 @@ func (r *Reassembler) record(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet
 func (r *Reassembler) put(f *flow, ix uint32, e *ntpac.Event) {
 	if f.status&heldFlow != 0 {
 		w := r.heldOf(f)
-		if w.events = append(w.events, *e); len(w.events) >= maxHeldEvents {
+		r.segs.held += eventCost
+		if w.events = append(w.events, *e); len(w.events) >= maxHeldEvents || w.bytes > maxHeldAlts {
 			r.release(f, ix, ntpac.A)
 			r.release(f, ix, ntpac.B)
 		}
@@ -292,8 +269,10 @@ func (r *Reassembler) recordPieces(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.
 		switch { // the datagram itself counted as one
 		case i == 0 || q.Again:
 		case v.Flags&ntpac.EvDup != 0:
+			r.stats.Duplicates++
 			r.extras.of(f).dups[side]++
 		default:
+			r.stats.Analysed++
 			f.half[side].packets++
 		}
 		r.put(f, ix, v)
@@ -326,5 +305,5 @@ func (r *Reassembler) Flush() {
 		r.finish(f, ix, cause)
 	}
 	r.table.mem.release()
-	r.table, r.wheel, r.due, r.extras, r.segs, r.held, r.strays = newTable(), wheel{}, dueQueue{}, extras{}, segmentPool{}, heldPool{}, strayPool{}
+	r.table, r.wheel, r.due, r.extras, r.segs, r.held, r.strays = newTable(r.cfg.Outside), wheel{}, dueQueue{}, extras{}, segmentPool{}, heldPool{}, strayPool{}
 }

@@ -250,6 +250,7 @@ func (r *Reassembler) drain(f *flow, side ntpac.Side) {
 func (r *Reassembler) emit(f *flow, side ntpac.Side, b []byte) {
 	h := &f.half[side]
 	r.sink.Data(f.handle, side, h.next, b)
+	r.stats.Payload.Stream += uint64(len(b))
 	h.next += int64(len(b))
 }
 
@@ -260,11 +261,14 @@ func (r *Reassembler) giveUp(f *flow, side ntpac.Side, end int64, cause ntpac.Ga
 	if n <= 0 {
 		return
 	}
-	r.sink.Gap(f.handle, side, ntpac.Gap{Off: h.next, Len: n, Cause: cause})
+	g := ntpac.Gap{Off: h.next, Len: n, Cause: cause}
+	r.sink.Gap(f.handle, side, g)
 	h.next = end
 	h.high = max(h.high, end)
+	f.gaps++
+	r.gaps++
 	r.extras.of(f).missing[side] += n
-	r.stats.GapBytes += n
+	r.stats.gap(g)
 }
 
 // arm has the holes below what the peer has acknowledged given up when the window has passed since. While

@@ -20,14 +20,15 @@ type keptStray struct {
 	next  uint32 // in the list of free ones
 }
 
-// maxStrays bounds the memory for strays; beyond it one is a stray at once.
-const maxStrays = 16 << 20
+// strayCost is the memory of a stray beside its frame. All together may take an eighth of MaxHeld; beyond that
+// one is a stray at once.
+const strayCost = 192
 
 // strayPool keeps strays. Index 0 is none.
 type strayPool struct {
 	slab []keptStray
 	free uint32
-	held int // bytes of frames
+	held int // bytes
 }
 
 func (p *strayPool) take() uint32 {
@@ -43,7 +44,7 @@ func (p *strayPool) take() uint32 {
 }
 
 func (p *strayPool) give(k uint32) {
-	p.held -= len(p.slab[k].frame)
+	p.held -= len(p.slab[k].frame) + strayCost
 	p.slab[k] = keptStray{next: p.free}
 	p.free = k
 }
@@ -54,7 +55,7 @@ func (s *keptStray) ack() uint32    { return binary.BigEndian.Uint32(s.header()[
 
 // keptOf gives the stray of a side with sawStray.
 func (r *Reassembler) keptOf(f *flow, side ntpac.Side) *keptStray {
-	return &r.strays.slab[r.extras.slab[f.extra].stray[side]]
+	return &r.strays.slab[r.extras.at(f.extra).stray[side]]
 }
 
 // goesOn reports whether a segment goes on where the stray of its side ended.
@@ -91,7 +92,7 @@ func (r *Reassembler) setAside(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Pack
 	}
 	r.dropStray(f, ix, side)
 	frame := b.Frame(p)
-	if p.Flags&ntpac.Defragmented != 0 || !r.trusted(b, p) || r.strays.held+len(frame) > maxStrays {
+	if p.Flags&ntpac.Defragmented != 0 || !r.trusted(b, p) || int64(r.strays.held+len(frame)+strayCost) > r.cfg.MaxHeld/8 {
 		r.notKept(f, ix, b, p, side)
 		return
 	}
@@ -99,7 +100,7 @@ func (r *Reassembler) setAside(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Pack
 	s := &r.strays.slab[k]
 	s.p, s.from, s.frame = *p, b.Blocks[p.Blk].Index, slices.Clone(frame)
 	s.p.Pos, s.p.Blk = 0, 0
-	r.strays.held += len(frame)
+	r.strays.held += len(frame) + strayCost
 	f.seen = max(f.seen, p.TS)
 	r.extras.of(f).stray[side] = k
 	f.half[side].state |= sawStray
@@ -108,11 +109,14 @@ func (r *Reassembler) setAside(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Pack
 // notKept makes a segment a stray for good at once.
 func (r *Reassembler) notKept(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, side ntpac.Side) {
 	r.stats.OutOfWindow++
+	r.stats.outside(int(p.PayCap))
 	if f.status&emitted != 0 && !r.revive(f, ix) {
+		r.stats.Unassigned++
 		return
 	}
 	h := &f.half[side]
 	h.packets++
+	r.stats.Analysed++
 	f.last = max(f.last, p.TS)
 	f.seen = max(f.seen, f.last)
 	e := r.observe(b, p, side)
@@ -140,8 +144,10 @@ func (r *Reassembler) freeStray(f *flow, side ntpac.Side) {
 // strayed notes a packet that belongs to no stream in the conversation that was there.
 func (r *Reassembler) strayed(f *flow, ix uint32, side ntpac.Side, s *keptStray) {
 	r.stats.OutOfWindow++
+	r.stats.outside(int(s.p.PayCap))
 	h := &f.half[side]
 	h.packets++
+	r.stats.Analysed++
 	f.last = max(f.last, s.p.TS)
 	e := ntpac.Event{TS: s.p.TS, Ord: s.p.Ord, Off: s.p.Off, Start: h.next, Pos: uint32(s.p.Pay), Cap: s.p.Cap, Wire: s.p.Wire, Source: s.from,
 		Flags: ntpac.EventFlags(side) | ntpac.EvNoData}
@@ -199,6 +205,8 @@ func (r *Reassembler) loseStrays(f *flow) {
 	for s := range ntpac.Side(2) {
 		if f.half[s].state&sawStray != 0 {
 			r.stats.OutOfWindow++
+			r.stats.Unassigned++
+			r.stats.outside(int(r.keptOf(f, s).p.PayCap))
 			r.freeStray(f, s)
 		}
 	}

@@ -65,7 +65,7 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 	over := f.status&emitted != 0
 	if (!over || f.hasStrays()) && r.extras.sawSegment(f, d, p.TS, r.cfg.Duplicate, r.isNew(f, side, &t)) && (over || r.sameBytes(f, side, &t)) {
 		if over { // of one that is kept aside
-			r.stats.Duplicates++
+			r.stats.repeated(p)
 			return
 		}
 		e := r.observe(b, p, side)
@@ -91,12 +91,15 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 	f.last = max(f.last, p.TS)
 	f.seen = max(f.seen, f.last)
 	me.packets++
+	r.stats.Analysed++
 	bad := r.invalid(&t, frame, p)
 	if bad {
 		r.stats.BadChecksum++
+		f.flags |= ntpac.BadChecksum
 		e.Flags |= ntpac.EvBadSum
 		if r.cfg.Checksums == ChecksumsVerify {
 			e.Start, e.Flags = me.next, e.Flags|ntpac.EvNoData
+			r.stats.Payload.Rejected += uint64(len(t.payload))
 			r.record(f, ix, b, p, e)
 			return
 		}
@@ -105,7 +108,7 @@ func (r *Reassembler) tcp(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet, s
 	if t.hasAck && !t.rst {
 		r.acknowledge(f, ix, side.Other(), &t)
 	}
-	reset := (f.half[0].state|f.half[1].state)&sawRst != 0
+	reset := me.state&sawRst != 0
 	r.accept(f, ix, b, p, side, &t, e)
 	if reset && e.Flags&ntpac.EvNoData == 0 {
 		f.flags |= ntpac.ResetData
@@ -260,6 +263,7 @@ func (r *Reassembler) acknowledge(f *flow, ix uint32, side ntpac.Side, t *segmen
 	h := &f.half[side]
 	if h.state&haveBase == 0 {
 		h.acked, h.state = int64(t.ack), h.state|sawAck
+		r.extras.of(f).ackedAt[side] = t.now
 		return
 	}
 	a := h.unwrap(t.ack)
@@ -283,6 +287,7 @@ func (r *Reassembler) accept(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet
 	data := t.payload
 	if t.n == 0 || t.rst || h.state&haveBase == 0 { // the text in a RST is no part of the stream (RFC 9293 section 3.5.3)
 		e.Start, e.Flags = h.next, e.Flags|ntpac.EvNoData
+		r.stats.outside(len(data))
 		r.record(f, ix, b, p, e)
 		return
 	}
@@ -301,11 +306,13 @@ func (r *Reassembler) accept(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet
 	switch {
 	case r.keepAlive(h, t, off):
 		e.Flags |= ntpac.EvNoData
+		r.stats.outside(len(data))
 		r.record(f, ix, b, p, e)
 		return
 	case end <= 0 && h.state&(holding|haveISN) == haveISN, off-h.high > farJump, h.next-off > farJump:
 		e.Flags |= ntpac.EvNoData
 		r.stats.OutOfWindow++
+		r.stats.outside(len(data))
 		r.record(f, ix, b, p, e)
 		return
 	case h.state&holding != 0:
@@ -314,6 +321,7 @@ func (r *Reassembler) accept(f *flow, ix uint32, b *ntpac.Batch, p *ntpac.Packet
 		r.again(f, side, off, data, e, b, p)
 		e.Flags |= ntpac.EvNoData
 		r.stats.Retransmitted++
+		r.stats.Payload.Again += uint64(len(data))
 	default:
 		r.irregular(f, ix, side, off, end, data, e, b, p)
 	}
@@ -328,6 +336,7 @@ func (r *Reassembler) irregular(f *flow, ix uint32, side ntpac.Side, off, end in
 	if off < h.next {
 		n := min(h.next-off, int64(len(data)))
 		r.again(f, side, off, data[:n], e, b, p)
+		r.stats.Payload.Again += uint64(n)
 		off, data = h.next, data[n:]
 	}
 	if off > h.next {
@@ -342,6 +351,7 @@ func (r *Reassembler) order(f *flow, side ntpac.Side, off, end int64, data []byt
 	fresh := r.insert(h, off, off+int64(len(data)), data, func(at int64, held, now []byte) {
 		r.clash(f, side, at, held, now, e, b, p)
 	})
+	r.stats.Payload.Again += uint64(int64(len(data)) - fresh)
 	if cut := off + int64(len(data)); cut < end {
 		fresh += r.insert(h, cut, end, nil, nil)
 	}
@@ -357,25 +367,20 @@ func (r *Reassembler) advanceSide(f *flow, ix uint32, side ntpac.Side) {
 		r.drain(f, side)
 		r.arm(f, ix, side)
 	}
-	for int(h.nsegs) > r.cfg.MaxOrder || r.segs.held > r.cfg.MaxHeld && h.segs != 0 {
-		r.limit(f, ix, side)
+	for int(h.nsegs) > r.cfg.MaxOrder {
+		f.flags |= ntpac.LimitOrder
+		r.stats.OrderLimit++
+		r.limit(f, ix, side, ntpac.GapWindow)
+	}
+	if r.segs.held > r.cfg.MaxHeld {
+		r.relieve()
 	}
 }
 
 // limit gives up a hole when too much waits behind it: either a receiver's window would be full, or the
 // reassembler has no more memory to wait with.
-func (r *Reassembler) limit(f *flow, ix uint32, side ntpac.Side) {
-	h := &f.half[side]
-	cause := ntpac.GapWindow
-	if int(h.nsegs) > r.cfg.MaxOrder {
-		f.flags |= ntpac.LimitOrder
-		r.stats.OrderLimit++
-	} else {
-		cause = ntpac.GapLimit
-		f.flags |= ntpac.LimitMemory
-		r.stats.MemoryLimit++
-	}
-	if h.state&holding != 0 {
+func (r *Reassembler) limit(f *flow, ix uint32, side ntpac.Side, cause ntpac.GapCause) {
+	if f.half[side].state&holding != 0 {
 		r.release(f, ix, side)
 		return
 	}

@@ -16,6 +16,9 @@ const (
 	wheelTick  = ntpac.Second
 )
 
+// inSlot marks the number of a slot where otherwise the flow before stands.
+const inSlot = 1 << 31
+
 // file puts a flow where it is looked at when t has come, or at the wheel's horizon if that is sooner.
 func (w *wheel) file(t *table, ix uint32, at ntpac.Time) {
 	f := t.at(ix)
@@ -26,9 +29,31 @@ func (w *wheel) file(t *table, ix uint32, at ntpac.Time) {
 		w.begun, w.now = true, int64(f.last/wheelTick)
 	}
 	k := min(max(int64(at/wheelTick)+1, w.now+1), w.now+wheelSlots-1)
-	s := &w.slots[uint64(k)%wheelSlots]
-	f.wheel, *s = *s, ix+1
+	n := uint32(uint64(k) % wheelSlots)
+	s, l := &w.slots[n], t.link(ix)
+	if *s != 0 {
+		t.link(*s - 1).behind = ix + 1
+	}
+	l.ahead, l.behind, *s = *s, n|inSlot, ix+1
 	f.status |= inWheel
+}
+
+// remove takes a flow out, wherever it is.
+func (w *wheel) remove(t *table, ix uint32) {
+	f := t.at(ix)
+	if f.status&inWheel == 0 {
+		return
+	}
+	f.status &^= inWheel
+	l := t.link(ix)
+	if l.behind&inSlot != 0 {
+		w.slots[l.behind&^inSlot] = l.ahead
+	} else {
+		t.link(l.behind - 1).ahead = l.ahead
+	}
+	if l.ahead != 0 {
+		t.link(l.ahead - 1).behind = l.behind
+	}
 }
 
 // advance calls look for every flow whose slot has passed at the time now.
@@ -39,35 +64,13 @@ func (w *wheel) advance(t *table, now ntpac.Time, look func(f *flow, ix uint32))
 	}
 	for n := 0; w.now < to && n < wheelSlots; n++ {
 		w.now++
-		s := &w.slots[uint64(w.now)%wheelSlots]
-		ix := *s
-		*s = 0
-		for ix != 0 {
-			f := t.at(ix - 1)
-			next := f.wheel
-			f.status &^= inWheel
-			look(f, ix-1)
-			ix = next
+		for s := &w.slots[uint64(w.now)%wheelSlots]; *s != 0; {
+			ix := *s - 1
+			w.remove(t, ix)
+			look(t.at(ix), ix)
 		}
 	}
 	w.now = max(w.now, to)
-}
-
-// soonest takes the flow out that would be looked at next: of all, nearly the one that has been silent
-// longest.
-func (w *wheel) soonest(t *table) (ix uint32, ok bool) {
-	for k := int64(1); k < wheelSlots; k++ {
-		s := &w.slots[uint64(w.now+k)%wheelSlots]
-		if *s == 0 {
-			continue
-		}
-		ix = *s - 1
-		f := t.at(ix)
-		*s = f.wheel
-		f.status &^= inWheel
-		return ix, true
-	}
-	return 0, false
 }
 
 // dueQueue is a queue of flows for which something becomes due within the reorder window or a linger
@@ -92,6 +95,23 @@ func (q *dueQueue) push(at ntpac.Time, ix uint32) {
 	}
 	q.ring[(q.head+q.n)&(len(q.ring)-1)] = due{at, ix}
 	q.n++
+}
+
+// retain keeps the entries that are meant when they are seen first, and gives each of them a second look
+// when all have been seen.
+func (q *dueQueue) retain(meant func(ix uint32, first bool) bool) {
+	kept := 0
+	mask := len(q.ring) - 1
+	for i := range q.n {
+		if e := q.ring[(q.head+i)&mask]; meant(e.ix, true) {
+			q.ring[(q.head+kept)&mask] = e
+			kept++
+		}
+	}
+	q.n = kept
+	for i := range q.n {
+		meant(q.ring[(q.head+i)&mask].ix, false)
+	}
 }
 
 // pop takes the first entry if its time has passed.

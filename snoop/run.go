@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 
@@ -109,16 +110,25 @@ func (r *run) run(ctx context.Context, d *ntpac.Dialog, opts Options) *ntpac.Gen
 // choose finds the snooper and settles the roles.
 func (r *run) choose() (i int, by ntpac.AppBy) {
 	n := &r.reg.counters
-	if e := r.opts.Expected; e != nil {
-		if i := r.reg.find(e.App); i >= 0 {
-			n.expected.Add(1)
-			return i, ntpac.ByExpectation
-		}
+	named := -1
+	e := r.opts.Expected
+	if e != nil {
+		named = r.reg.find(e.App)
+	}
+	if named >= 0 && (e.To.Port() != 0 || !e.To.Addr().IsValid()) {
+		n.expected.Add(1)
+		r.expected(e)
+		return named, ntpac.ByExpectation
 	}
 	HeadOf(r.d, &r.head)
 	i, by, swapped := r.reg.identify(&r.head)
 	if by == ntpac.NotIdentified && r.head.Proto == ntpac.TCP {
 		i, by, swapped = r.resumed()
+	}
+	if named >= 0 && by != ntpac.ByContent { // one that names a host but no port cannot overrule the content
+		n.expected.Add(1)
+		r.expected(e)
+		return named, ntpac.ByExpectation
 	}
 	switch by {
 	case ntpac.ByContent:
@@ -148,6 +158,21 @@ func (r *run) resumed() (i int, by ntpac.AppBy, swapped bool) {
 		}
 	}
 	return -1, ntpac.NotIdentified, false
+}
+
+// expected settles the roles of a connection that was announced: who is waited for at an end point has it
+// opened from the other side.
+func (r *run) expected(e *ntpac.Expectation) {
+	c := r.d.Conv
+	if c.ClientBy == ntpac.BySyn || c.Key.Proto != ntpac.TCP || !e.To.Addr().IsValid() {
+		return
+	}
+	waits := func(end netip.AddrPort) bool {
+		return end.Addr() == e.To.Addr() && (e.To.Port() == 0 || end.Port() == e.To.Port())
+	}
+	if waits(c.ClientEnd()) && !waits(c.ServerEnd()) {
+		r.d.Swap()
+	}
 }
 
 // snoop runs the snooper; its panic is an error.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -246,6 +247,36 @@ func TestRoles(t *testing.T) {
 		g := snoop.Run(context.Background(), snoop.NewRegistry([]ntpac.Snooper{s}), d, snoop.Options{})
 		if swapped := g.Client != was; swapped != noSyn || (saw == "down") != noSyn || (g.ClientBy == ntpac.ByPayload) != noSyn {
 			t.Errorf("without SYN %v: %+v, read %q", noSyn, g, saw)
+		}
+	}
+}
+
+// TestExpectedEnd checks what an announcement settles: who serves, where no SYN told; and that one without
+// a port leaves a conversation to whoever recognises it.
+func TestExpectedEnd(t *testing.T) {
+	client, server := netip.MustParseAddrPort("10.0.0.1:50000"), netip.MustParseAddrPort("10.0.0.2:4000")
+	for _, x := range []struct {
+		name    string
+		noSyn   bool
+		content ntpac.Confidence
+		to      netip.AddrPort
+		swapped bool
+		by      ntpac.AppBy
+	}{
+		{"the server is waited for", true, ntpac.Certain, server, false, ntpac.ByExpectation},
+		{"who spoke first is", true, ntpac.Certain, client, true, ntpac.ByExpectation},
+		{"a SYN knows better", false, ntpac.Certain, client, false, ntpac.ByExpectation},
+		{"any port of a host", true, ntpac.NotMine, netip.AddrPortFrom(client.Addr(), 0), true, ntpac.ByExpectation},
+		{"any port, but recognised", true, ntpac.Certain, netip.AddrPortFrom(client.Addr(), 0), false, ntpac.ByContent},
+	} {
+		none := func(context.Context, *ntpac.Dialog, ntpac.Emitter) error { return nil }
+		reg := snoop.NewRegistry([]ntpac.Snooper{&toy{name: "content", says: says(x.content), snoop: none}, &toy{name: "toy", snoop: none}})
+		talk := snooptest.Talk{Client: client, Server: server, NoSyn: x.noSyn, Turns: []snooptest.Turn{snooptest.Up("up")}}
+		d := talk.Dialog(nil)
+		was := d.Conv.Client
+		g := snoop.Run(context.Background(), reg, d, snoop.Options{Expected: &ntpac.Expectation{App: "toy", To: x.to}})
+		if g.AppBy != x.by || (g.Client != was) != x.swapped {
+			t.Errorf("%s: %+v", x.name, g)
 		}
 	}
 }

@@ -33,8 +33,9 @@ type Loader interface {
 type Collector struct {
 	Sources   []ntpac.SourceID // of the merge group, by index
 	Reference bool             // payload is kept by reference: no chunks of the two sides
-	Budget    int64            // bytes of gathered payload; beyond it, quiet conversations are parked
+	Budget    int64            // bytes of open conversations and their payload; beyond it, quiet ones are parked
 	Parked    uint64           // partial chunks that were written early to keep within the budget
+	Lost      uint64           // alternatives that were given up at a limit
 	Hash      func() hash.Hash // of the streams; nil is SHA-256. Another one is for measuring
 
 	out    Out
@@ -44,6 +45,8 @@ type Collector struct {
 	free   []uint32
 	n      uint32
 	held   int64 // bytes in buffers
+	open   int64 // conversations
+	alts   int64 // bytes of alternatives, which are held too
 	parkAt int64 // above Budget: parking is tried when held is above it, too
 	hand   uint32
 	event  []byte
@@ -103,6 +106,12 @@ func NewCollector(out Out, load Loader, bufs *Buffers) *Collector {
 // as it could be wrong.
 func (c *Collector) Err() error { return c.err }
 
+// openCost is what an open conversation takes beside its buffers, here and in the reassembler.
+const openCost = 512
+
+// used is what counts against the budget.
+func (c *Collector) used() int64 { return c.held + c.open*openCost }
+
 // Held is how many bytes the buffers take.
 func (c *Collector) Held() int64 { return c.held }
 
@@ -123,6 +132,7 @@ func (c *Collector) Open() uint32 {
 		h = c.n
 		c.n++
 	}
+	c.open++
 	g := c.at(h)
 	g.used, g.touched = true, true
 	g.srcs = g.few[:0]
@@ -368,21 +378,27 @@ func (c *Collector) given(g *gathered, stream uint8, k int64) []byte {
 	return c.old.b
 }
 
-// Limits of the alternatives that one side keeps.
+// Limits of the alternatives that one side keeps. All open conversations together keep a quarter of the budget.
 const (
 	maxConflicts = 4096
 	maxAltBytes  = 4 << 20
+	altCost      = 96      // of one, beside its bytes
+	leastAlts    = 1 << 20 // however small the budget is
 )
 
 // Conflict keeps an alternative.
 func (c *Collector) Conflict(h uint32, side ntpac.Side, k ntpac.Conflict) {
 	g := c.at(h)
 	m := g.stream[side].extra()
-	if len(m.conflicts) >= maxConflicts || m.altBytes+int64(len(k.Alt)) > maxAltBytes {
+	cost := altCost + int64(len(k.Alt))
+	if len(m.conflicts) >= maxConflicts || m.altBytes+int64(len(k.Alt)) > maxAltBytes || c.alts+cost > max(c.Budget/4, leastAlts) {
 		m.altLost = true
+		c.Lost++
 		return
 	}
 	m.altBytes += int64(len(k.Alt))
+	c.alts += cost
+	c.held += cost
 	k.Alt = slices.Clone(k.Alt)
 	k.From = g.source(k.From)
 	m.conflicts = append(m.conflicts, k)
@@ -461,6 +477,21 @@ func (c *Collector) finalSum(s *stream) (sum ntpac.Hash) {
 	return sum
 }
 
+// vacate makes the place of a conversation free.
+func (c *Collector) vacate(h uint32) {
+	g := c.at(h)
+	for i := range g.stream {
+		if m := g.stream[i].more; m != nil {
+			cost := int64(len(m.conflicts))*altCost + m.altBytes
+			c.alts -= cost
+			c.held -= cost
+		}
+	}
+	*g = gathered{}
+	c.free = append(c.free, h)
+	c.open--
+}
+
 // release forgets a conversation and gives its record out, with its buffers while they are whole.
 func (c *Collector) release(h uint32, conv *ntpac.Conversation, resident, inline bool) {
 	g := c.at(h)
@@ -481,8 +512,7 @@ func (c *Collector) release(h uint32, conv *ntpac.Conversation, resident, inline
 			c.drop(&s.more.prev)
 		}
 	}
-	*g = gathered{}
-	c.free = append(c.free, h)
+	c.vacate(h)
 	if c.err == nil {
 		c.out.Conversation(conv, mem)
 	}

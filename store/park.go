@@ -28,7 +28,7 @@ func (c *Collector) room(s *stream, n int) {
 	c.held += int64(cap(b)) - int64(cap(s.buf))
 	c.bufs.Put(s.buf)
 	s.buf = b
-	if c.held > max(c.Budget, c.parkAt) {
+	if c.used() > max(c.Budget, c.parkAt) {
 		c.park(s)
 	}
 }
@@ -38,7 +38,7 @@ func (c *Collector) room(s *stream, n int) {
 func (c *Collector) park(busy *stream) {
 	for _, least := range []int{parkMin, parkAny} {
 		for range 2 * c.n {
-			if c.held <= c.Budget*3/4 {
+			if c.used() <= c.Budget*3/4 {
 				c.parkAt = 0
 				return
 			}
@@ -53,7 +53,7 @@ func (c *Collector) park(busy *stream) {
 			}
 		}
 	}
-	c.parkAt = c.held + c.Budget/8
+	c.parkAt = c.used() + c.Budget/8
 }
 
 func (c *Collector) parkOne(g *gathered, least int, busy *stream) {

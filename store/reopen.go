@@ -28,8 +28,7 @@ func (c *Collector) Reopen(id ntpac.ConversationID) (uint32, bool) {
 	for i := range g.stream {
 		c.drop(&g.stream[i].buf)
 	}
-	*g = gathered{}
-	c.free = append(c.free, h)
+	c.vacate(h)
 	return 0, false
 }
 
@@ -60,6 +59,9 @@ func (c *Collector) refill(g *gathered, conv *ntpac.Conversation) bool {
 			for _, k := range half.Conflicts {
 				m.altBytes += int64(len(k.Alt))
 			}
+			cost := int64(len(m.conflicts))*altCost + m.altBytes
+			c.alts += cost
+			c.held += cost
 			m.altLost = conv.Flags&ntpac.LimitHistory != 0
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"ntpac"
 	"ntpac/capture"
@@ -31,7 +32,7 @@ func (o *options) manyOpen() func(*pass) (int64, error) {
 			return 0, err
 		}
 		defer os.RemoveAll(dir)
-		return 0, o.product(1, dir, p.file, "--snoop", "none")
+		return 0, o.product(1, dir, p.file, "--snoop", "none", "--max-flows", strconv.Itoa(o.flows*5/4+5*ntpac.Shards))
 	}
 }
 

@@ -35,6 +35,10 @@ type runOptions struct {
 	selector  ntpac.Selector
 	payload   string
 	window    time.Duration
+	idle      time.Duration
+	duplicate time.Duration
+	maxLost   size
+	maxFlows  int
 	checksums string
 	key       string
 	memory    size
@@ -44,8 +48,10 @@ type runOptions struct {
 }
 
 func runNode(ctx, drain context.Context, st ntpac.Store, files []string, o runOptions, p *node.Progress) (*node.Summary, error) {
+	l := limit(o.workers, o.memory)
 	n := node.Options{Case: o.cs, Workers: o.workers, NoSnoop: o.snoop == "none", Select: o.selector, Reference: o.payload == "reference",
-		Window: ntpac.Time(o.window), KeyVLAN: o.key == "vlan", MaxMemory: limit(o.workers, o.memory), Snoopers: all.Snoopers(), Stdin: o.stdin}
+		Window: ntpac.Time(o.window), Idle: ntpac.Time(o.idle), Duplicate: ntpac.Time(o.duplicate), MaxLost: int64(o.maxLost),
+		KeyVLAN: o.key == "vlan", MaxMemory: l.buffers(), MaxFlows: o.maxFlows, Outside: l.take, Snoopers: all.Snoopers(), Stdin: o.stdin}
 	switch o.checksums {
 	case "verify":
 		n.Checksums = reassembly.ChecksumsVerify

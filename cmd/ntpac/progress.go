@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -131,6 +132,63 @@ func (a *app) summarize(p *place, s *node.Summary, prog *node.Progress, took tim
 	}
 }
 
+// account says what became of the packets and bytes that were read, and what was not analysed and why.
+func account(w io.Writer, l *node.Ledger) {
+	if l == nil {
+		return
+	}
+	p, b := &l.Packets, &l.Payload
+	parts := counts(p.Undecodable)
+	parts = append(parts, counts(map[string]uint64{"duplicate": p.Duplicates, "of no known conversation": p.Unassigned,
+		"fragments without the rest": p.Fragments.Incomplete, "fragments again": p.Fragments.Repeated,
+		"bad fragments": p.Fragments.Bad, "fragments of nothing readable": p.Fragments.Undecodable})...)
+	fmt.Fprintf(w, "Analysed   %s of %s\n", grouped(p.Analysed), with(plural(p.Read, "packet"), parts))
+	if b.Streams != b.Read {
+		fmt.Fprintf(w, "Payload    %s of %s\n", grouped(b.Streams), with(plural(b.Read, "byte"), counts(map[string]uint64{
+			"captured again": b.Again, "of duplicates": b.Duplicates, "of no stream": b.Outside, "with a wrong checksum": b.Rejected})))
+	}
+	missing, causes := uint64(0), map[string]uint64{}
+	for cause, m := range l.Missing {
+		missing += m.Bytes
+		causes[cause] = m.Bytes
+	}
+	note := func(n uint64, what, happened string, parts []string) {
+		if n > 0 {
+			fmt.Fprintf(w, "Noted      %s\n", with(plural(n, what)+" "+happened, parts))
+		}
+	}
+	note(missing, "byte", "of TCP streams missing in the capture", counts(causes))
+	note(l.Cut.Packets, "packet", "cut short by the snap length", []string{bytesText(int64(l.Cut.Bytes))})
+	note(l.Policy.BadChecksum, "segment", "with a wrong checksum", nil)
+	note(l.Policy.NotSnooped, "conversation", "not snooped, as --snoop wants it", nil)
+	hits := uint64(0)
+	for _, n := range l.Limits {
+		hits += n
+	}
+	note(hits, "time", "a limit was hit; the conversations are flagged", counts(l.Limits))
+}
+
+// counts lists what is not zero, the most frequent first.
+func counts(m map[string]uint64) (parts []string) {
+	names := slices.SortedFunc(maps.Keys(m), func(a, b string) int {
+		return cmp.Or(cmp.Compare(m[b], m[a]), cmp.Compare(a, b))
+	})
+	for _, name := range names {
+		if m[name] > 0 {
+			parts = append(parts, grouped(m[name])+" "+name)
+		}
+	}
+	return parts
+}
+
+// with adds parts in brackets, where there are any.
+func with(what string, parts []string) string {
+	if len(parts) == 0 {
+		return what
+	}
+	return what + " (" + strings.Join(parts, ", ") + ")"
+}
+
 // losses names what was damaged, missing or given up.
 func losses(w io.Writer, s *node.Summary) {
 	line := func(n uint64, what string) {
@@ -138,24 +196,14 @@ func losses(w io.Writer, s *node.Summary) {
 			fmt.Fprintf(w, "Noted      %s\n", fmt.Sprintf(what, grouped(n)))
 		}
 	}
+	account(w, s.Ledger)
 	r := &s.Reassembly
-	line(uint64(r.GapBytes), "%s bytes of TCP streams are missing in the capture")
 	line(r.Conflicts, "%s bytes were captured in differing versions; both are kept")
-	line(r.Duplicates, "%s duplicate packets")
-	line(r.BadChecksum, "%s segments with a wrong checksum")
 	line(s.Late, "%s packets came later than the reorder window allows")
-	line(s.Forced, "%s packets went on before their order was certain, for want of memory")
 	line(s.Jumps, "%s jumps of time that were not believed")
-	line(r.Evicted+r.OrderLimit, "%s times a limit of memory was hit; the conversations are flagged")
-	line(s.Fragments.Incomplete, "%s IP datagrams with missing fragments")
 	line(s.Snoop.Panics, "%s times a snooper failed; the rest of those conversations is unread")
 	for i := range s.Sources {
 		line(s.Sources[i].Dropped, "%s packets were dropped while "+clean(s.Sources[i].Name)+" was captured")
-	}
-	verdicts := s.Balancer.Packets.Map()
-	delete(verdicts, "ok")
-	for _, v := range slices.Sorted(maps.Keys(verdicts)) {
-		line(verdicts[v], "%s packets belong to no conversation: "+v)
 	}
 	for i := range s.Sources {
 		src := &s.Sources[i]

@@ -46,9 +46,14 @@ second one stops at once, and nothing that was stored is lost.`,
 	f.StringVar(&o.snoop, "snoop", "auto", "which conversations are snooped as they close: auto (all), none or a `RULE` (help rules)")
 	choose(cmd, &o.payload, "payload", "where payload is kept: a copy in the store, or by reference in the captures", "copy", "reference")
 	f.DurationVar(&o.window, "reorder-window", time.Second, "capture time within which packets may be out of order")
+	f.DurationVar(&o.idle, "idle", 10*time.Minute, "silence after which packets on the same end points begin another conversation")
+	o.maxLost = 4096
+	f.Var(&o.maxLost, "max-lost", "bytes that a TCP stream may jump over where nothing else ties both sides of the jump")
+	f.DurationVar(&o.duplicate, "duplicate-window", 50*time.Millisecond, "capture time within which an equal packet is the same one seen twice; 0 for none")
 	choose(cmd, &o.checksums, "checksums", "auto looks at checksums where bytes conflict; verify lets wrong segments bring nothing; ignore", "auto", "verify", "ignore")
 	choose(cmd, &o.key, "key", "keep VLANs apart", "", "vlan")
 	f.Var(&o.memory, "max-memory", "what the process may take, such as 2GiB (default 480MiB)")
+	f.IntVar(&o.maxFlows, "max-flows", 0, "at most `N` conversations are open or remembered at a time (default: about 400 for each MiB of --max-memory)")
 	f.StringVar(&o.keylog, "keylog", "", "`FILE` with decryption keys, as SSLKEYLOGFILE names them")
 	f.StringVar(&o.stats, "stats", "", "write the run's counters to `FILE`, as one JSON object")
 	return cmd
@@ -106,6 +111,19 @@ func (o *runOptions) check(p *place, args []string) error {
 		return ntpac.Usagef("--workers %d: at least one is needed", o.workers)
 	case o.window < 0:
 		return ntpac.Usagef("--reorder-window %v: time does not run backwards", o.window)
+	case o.idle < 2*o.window || o.idle <= 0:
+		return ntpac.Usagef("--idle %v: it must be at least twice the reorder window (%v)", o.idle, o.window)
+	case o.duplicate < 0 || o.duplicate > time.Second/2:
+		return ntpac.Usagef("--duplicate-window %v: it must be between 0s and 500ms", o.duplicate)
+	case o.maxLost < 1 || o.maxLost > 1<<30:
+		return ntpac.Usagef("--max-lost %v: it must be between 1 and 1GiB", &o.maxLost)
+	case o.maxFlows != 0 && o.maxFlows < ntpac.Shards:
+		return ntpac.Usagef("--max-flows %d: it must be at least %d", o.maxFlows, ntpac.Shards)
+	case o.memory != 0 && o.memory < leastMemory:
+		return ntpac.Usagef("--max-memory %v: at least 64MiB are needed", &o.memory)
+	}
+	if o.duplicate == 0 {
+		o.duplicate = -1 // nothing is a duplicate
 	}
 	if o.keylog != "" {
 		if _, err := os.Stat(o.keylog); err != nil {

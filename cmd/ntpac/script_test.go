@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 //	status N COMMAND...   the command ends with status N
 //	oneline               the last command wrote one line to standard error
 //	capture WHAT FILE     writes a capture: see captures
+//	cmpledger FILE WANT   the lines of a summary that say what was lost
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -49,6 +50,18 @@ func TestScripts(t *testing.T) {
 			"oneline": func(ts *testscript.TestScript, neg bool, args []string) {
 				if out := ts.ReadFile("stderr"); strings.Count(out, "\n") != 1 || !strings.HasPrefix(out, "ntpac: ") {
 					ts.Fatalf("standard error is not one line: %q", out)
+				}
+			},
+			"cmpledger": func(ts *testscript.TestScript, neg bool, args []string) {
+				var got strings.Builder
+				for line := range strings.Lines(ts.ReadFile(args[0])) {
+					switch what, _, _ := strings.Cut(line, " "); what {
+					case "Analysed", "Payload", "Noted", "Damaged":
+						got.WriteString(line)
+					}
+				}
+				if want := ts.ReadFile(args[1]); got.String() != want {
+					ts.Fatalf("the ledger is\n%snot\n%s", got.String(), want)
 				}
 			},
 			"capture": func(ts *testscript.TestScript, neg bool, args []string) {
@@ -115,6 +128,31 @@ var captures = map[string]func(io.Writer) error{
 		_, err := io.WriteString(w, head.String()+strings.Repeat("\xfe", 50)+tail.String()[24:]) // without its file header
 		return err
 	},
+	// damaged: the web, and all that can be wrong with packets
+	"damaged": func(w io.Writer) error { return hurt().WritePcap(w) },
+	// quiet: datagrams with a silence of five minutes between them, and a connection without beginning that
+	// jumps over 2000 bytes
+	"quiet": func(w io.Writer) error {
+		c := pcaptest.New()
+		a, b := netip.MustParseAddrPort("192.0.2.10:5000"), netip.MustParseAddrPort("192.0.2.11:5001")
+		c.UDP(a, b, []byte("one"))
+		c.Wait(5 * 60 * ntpac.Second)
+		c.UDP(a, b, []byte("two"))
+		k := c.TCP(pcaptest.Client, pcaptest.Server)
+		for range 2 {
+			k.At(ntpac.Up, pcaptest.PSH, k.Seq[ntpac.Up], 0, []byte("hello"))
+			k.Skip(ntpac.Up, 2000)
+		}
+		return c.WritePcap(w)
+	},
+	// crowd: 5,000 attempts
+	"crowd": func(w io.Writer) error {
+		c := pcaptest.New()
+		for i := range 5000 {
+			c.TCP(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 4000), pcaptest.Server).Packet(ntpac.Up, pcaptest.SYN, nil)
+		}
+		return c.WritePcap(w)
+	},
 	// none: a capture in which nothing was captured
 	"none": func(w io.Writer) error { return pcaptest.New().WritePcap(w) },
 	// bulk: 6 MB of one connection that no compression makes smaller, and then the web
@@ -129,6 +167,34 @@ var captures = map[string]func(io.Writer) error{
 		c.Frames = append(c.Frames, web().Frames...)
 		return c.WritePcap(w)
 	},
+}
+
+func hurt() *pcaptest.Capture {
+	c := web()
+	k := c.TCP(netip.MustParseAddrPort("192.0.2.10:40002"), netip.MustParseAddrPort("198.51.100.9:4444"))
+	k.Open()
+	k.Send(ntpac.Up, []byte("the first part"))
+	k.Skip(ntpac.Up, 100) // lost
+	k.Send(ntpac.Up, []byte("the third part"))
+	k.At(ntpac.Up, pcaptest.ACK, k.Seq[ntpac.Up]-5, k.Seq[ntpac.Down], []byte(" part and more"))
+	k.Seq[ntpac.Up] += 9
+	k.At(ntpac.Up, pcaptest.ACK, k.Seq[ntpac.Up]+1<<30, k.Seq[ntpac.Down], []byte("forged"))
+	k.Send(ntpac.Up, []byte("wrong"))
+	broken := &c.Frames[len(c.Frames)-2]
+	broken.Data[len(broken.Data)-1] ^= 1
+	c.Frames = append(c.Frames, *broken) // captured twice
+	c.Snap = 60
+	k.Send(ntpac.Up, []byte("cut short by the snap length"))
+	c.Snap = 0
+	k.Close()
+	c.Wait(2 * ntpac.Second)
+	a, b := netip.MustParseAddrPort("192.0.2.10:5000"), netip.MustParseAddrPort("192.0.2.11:5001")
+	c.Fragments(a.Addr(), b.Addr(), ntpac.UDP, pcaptest.UDP(a, b, make([]byte, 2000)), 600)
+	c.Fragments(a.Addr(), b.Addr(), ntpac.UDP, pcaptest.UDP(a, b, make([]byte, 2000)), 600)
+	c.Frames = c.Frames[:len(c.Frames)-1] // the last one is lost
+	c.Raw(append([]byte("\xff\xff\xff\xff\xff\xff\x02\x00\x00\x00\x00\x01\x08\x06"), make([]byte, 46)...))
+	c.Raw([]byte("\x02\x00\x00\x00\x00\x02\x02\x00\x00\x00\x00\x01\x08\x00\x45\x00\x00\x01"))
+	return c
 }
 
 func web() *pcaptest.Capture {

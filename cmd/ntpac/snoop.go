@@ -47,7 +47,7 @@ replaced as a whole.`,
 			}
 			defer closing(st, &err)
 			var prog node.Progress
-			sum, err := engine.snoop(a.drain, st, node.Options{Case: p.cs, Workers: workers, MaxMemory: limit(workers, 0), Select: rule, Snoopers: engine.snoopers()}, names, &prog)
+			sum, err := engine.snoop(a.drain, st, node.Options{Case: p.cs, Workers: workers, MaxMemory: limit(workers, 0).buffers(), Select: rule, Snoopers: engine.snoopers()}, names, &prog)
 			if err != nil {
 				return err
 			}

@@ -83,9 +83,9 @@ func (b *Binary) Run(ctx context.Context, store string, flags []string, files ..
 // Case is the case that every run here uses.
 const Case = "x"
 
-// Conversations lists what a store holds.
-func (b *Binary) Conversations(ctx context.Context, store string) ([]Conversation, error) {
-	out, err := b.Lines(ctx, store, "conversations")
+// Conversations lists what a store holds, with further flags.
+func (b *Binary) Conversations(ctx context.Context, store string, flags ...string) ([]Conversation, error) {
+	out, err := b.Lines(ctx, store, "conversations", flags...)
 	if err != nil {
 		return nil, err
 	}
@@ -102,9 +102,9 @@ func (b *Binary) Artifacts(ctx context.Context, store string) ([]Artifact, error
 }
 
 // Lines gives the JSON lines of a listing command as they were printed.
-func (b *Binary) Lines(ctx context.Context, store, command string) ([][]byte, error) {
+func (b *Binary) Lines(ctx context.Context, store, command string, flags ...string) ([][]byte, error) {
 	var out bytes.Buffer
-	r, err := b.Exec(ctx, &out, command, "--json", "--store", store, "--case", Case)
+	r, err := b.Exec(ctx, &out, append([]string{command, "--json", "--store", store, "--case", Case}, flags...)...)
 	switch {
 	case err != nil:
 		return nil, err

@@ -37,6 +37,15 @@ type Conversation struct {
 	App            string   `json:"app"`
 	Close          string   `json:"close"`
 	Flags          []string `json:"flags"`
+
+	Conflicts []Version `json:"conflicts"` // with --conflicts
+}
+
+// Version is another version of captured bytes.
+type Version struct {
+	Dir         string `json:"dir"`
+	Offset      int64  `json:"offset"`
+	Kept, Other []byte
 }
 
 // Half is one direction of a conversation.

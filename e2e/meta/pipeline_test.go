@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -70,6 +71,14 @@ func (r record) without(names ...string) record {
 		delete(out, n)
 	}
 	return out
+}
+
+// unflagged is the record without one of its flags.
+func (r record) unflagged(flag string) record {
+	flags, _ := r["flags"].([]any)
+	r = r.without()
+	r["flags"] = slices.DeleteFunc(slices.Clone(flags), func(f any) bool { return f == flag })
+	return r
 }
 
 func (r record) line() string {

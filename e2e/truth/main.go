@@ -2,10 +2,11 @@
 //
 //	go run ./e2e/truth -ntpac BIN [-size 256M] [-seeds 1,2,3] [-knobs "-loss 0.002 -reorder 0.01"] [-min kind=percent]
 //
-// The generator is genbench; its source is built into a temporary folder. Two laws are shown: what is
-// complete in the capture is found with the right bytes, and nothing is called complete that is not
-// true (the rows "... called complete"). With knobs that damage the capture, the gap maps are
-// compared too. Exit status 1: a threshold was missed, a run failed, or the arguments are wrong.
+// The generator is genbench; its source is built into a temporary folder. Three laws are shown: every
+// conversation is found with its ends, packets, bytes, holes and conflicts, as the capture's own frames
+// prove them; what is complete in the capture is found with the right bytes; and nothing is called
+// complete that is not true (the rows "... called complete"). Exit status 1: a threshold was missed, a
+// run failed, or the arguments are wrong.
 package main
 
 import (
@@ -149,11 +150,14 @@ func one(ctx context.Context, o *options, gen, seed, tmp string, t *compare.Tall
 	if err != nil {
 		return err
 	}
+	if err := truth.sights(file); err != nil {
+		return err
+	}
 	c := &comparison{name: name, truth: truth, tally: t}
 	if err := c.load(ctx, b, store); err != nil {
 		return err
 	}
-	c.streams()
+	c.conversations()
 	return c.artifacts()
 }
 

@@ -28,7 +28,11 @@ type talk struct {
 	Server   string   `json:"server"`
 	SPort    uint16   `json:"sport"`
 	Packets  [2]int64 `json:"packets"`
+	Close    string   `json:"close"`
+	StartNS  int64    `json:"start_ns"`
+	EndNS    int64    `json:"end_ns"`
 	C2S, S2C stream
+	sight    [2]*sight
 }
 
 // stream is one direction of a talk.
@@ -39,9 +43,7 @@ type stream struct {
 	Gaps      [][2]int64 `json:"gaps"`
 	Captured  string     `json:"captured_sha256"`
 	HeadGap   int64      `json:"head_gap"`
-	HeadKnown bool       `json:"head_known"` // the SYN is captured
 	TailGap   int64      `json:"tail_gap"`
-	TailKnown bool       `json:"tail_known"` // the FIN or RST is captured
 	Conflicts [][2]int64 `json:"conflicts"`
 }
 

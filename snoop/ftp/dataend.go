@@ -13,12 +13,16 @@ import (
 type dataEnd struct {
 	known  bool
 	client bool           // the client waits: PORT
-	at     netip.AddrPort // as it was told; the address may be missing
+	at     netip.AddrPort // as it was told; the address may be missing, and the port where the reply to PASV was not captured
 	since  ntpac.Time
 }
 
-// dataWindow is how long a data conversation may take to begin.
-const dataWindow = 600 * ntpac.Second
+// How long a data conversation may take to begin, and how long behind the command one may whose port is not
+// known.
+const (
+	dataWindow  = 600 * ntpac.Second
+	guessWindow = 5 * ntpac.Second
+)
 
 // announced is what a control connection says of a data conversation: the expectation's context.
 type announced struct {
@@ -77,24 +81,31 @@ func (s *session) transfer(t *turn) {
 	}
 	end := s.data
 	c, v := s.d.Conv.ClientEnd(), s.d.Conv.ServerEnd()
-	if !end.known {
-		if t.verb == "" {
-			return
-		}
+	switch {
+	case end.known:
+	case s.damaged(): // nobody can say who waits, and where
+		end = dataEnd{since: max(s.settled, t.at-guessWindow)}
+	case t.verb == "":
+		return
+	default:
 		// RFC 959 section 3.2: without PORT the server connects to the client's control port.
 		end = dataEnd{known: true, client: true, at: c, since: t.at}
 	}
+	s.settled = max(t.at, t.ended)
 	s.order++
 	e := ntpac.Expectation{Proto: s.d.Conv.Key.Proto, Start: end.since - ntpac.ClockSlack, End: end.since + dataWindow, App: "ftp-data"}
 	if t.ended >= end.since && t.ended > 0 && !t.broken {
 		e.End = min(e.End, t.ended+ntpac.ClockSlack)
+	}
+	if end.at.Port() == 0 {
+		e.End = min(e.End, t.at+guessWindow)
 	}
 	own := v.Addr()
 	e.From = netip.AddrPortFrom(c.Addr(), 0)
 	if end.client {
 		own, e.From = c.Addr(), netip.AddrPortFrom(v.Addr(), 0)
 	}
-	e.Context = s.context(t)
+	e.Context = s.context(t, end.at.Port() == 0)
 	e.To = netip.AddrPortFrom(own, end.at.Port())
 	s.emit.Expect(e)
 	if told := end.at.Addr(); told.IsValid() && told != own && !told.IsUnspecified() {
@@ -110,9 +121,15 @@ func (s *session) transfer(t *turn) {
 	}
 }
 
-// context describes the transfer.
-func (s *session) context(t *turn) json.RawMessage {
-	a := announced{Command: t.Command, Path: s.absolute(t.Arg), User: s.user, Rest: s.rest, Order: s.order}
+// damaged reports whether the words that tell of data conversations may be lost.
+func (s *session) damaged() bool {
+	up, down := s.d.Conv.In(ntpac.Up), s.d.Conv.In(ntpac.Down)
+	return !up.HeadKnown || !down.HeadKnown || up.Missing+down.Missing > 0 || up.Packets == 0 || down.Packets == 0
+}
+
+// context describes the transfer. It is a guess where not even the port of the data is known.
+func (s *session) context(t *turn, guess bool) json.RawMessage {
+	a := announced{Command: t.Command, Path: s.absolute(t.Arg), User: s.user, Rest: s.rest, Order: s.order, Guessed: guess}
 	c, v := s.d.Conv.ClientEnd().Addr().String(), s.d.Conv.ServerEnd().Addr().String()
 	switch t.verb {
 	case "stor", "stou", "appe":

@@ -17,7 +17,7 @@ func New() *Snooper { return &Snooper{} }
 
 // Info describes the snooper.
 func (*Snooper) Info() ntpac.SnooperInfo {
-	return ntpac.SnooperInfo{Name: "ftp", Version: 1, Protos: []ntpac.Proto{ntpac.TCP}, Ports: []uint16{21, 2121},
+	return ntpac.SnooperInfo{Name: "ftp", Version: 2, Protos: []ntpac.Proto{ntpac.TCP}, Ports: []uint16{21, 2121},
 		Types: []string{"ftp", "credential", "tls"},
 		Holes: "Commands are found again at the next line and paired with replies by the order of capture; replies without a command are shown alone."}
 }

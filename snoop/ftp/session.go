@@ -27,17 +27,18 @@ type session struct {
 	emit    ntpac.Emitter
 	replies reply.Reader
 
-	user   string
-	named  ntpac.Span // the command that named the user
-	since  ntpac.Time // and when
-	logged bool
-	doubt  bool // a hole may have taken the command that names the user
-	cwd    string
-	typ    string // of representation: A, E, I, L
-	mode   string // of transfer: S, B, C, Z
-	rest   int64
-	data   dataEnd
-	order  int // of transfers
+	user    string
+	named   ntpac.Span // the command that named the user
+	since   ntpac.Time // and when
+	logged  bool
+	doubt   bool // a hole may have taken the command that names the user
+	cwd     string
+	typ     string // of representation: A, E, I, L
+	mode    string // of transfer: S, B, C, Z
+	rest    int64
+	data    dataEnd
+	order   int        // of transfers
+	settled ntpac.Time // when the last of them was over, or was asked for
 }
 
 // turn is a command and what the server said to it.
@@ -122,12 +123,12 @@ func (s *session) greeting() {
 	}
 }
 
-// hole goes on behind a hole among commands.
+// hole goes on behind a hole among commands. Where the next data conversation will be, the server's
+// replies go on to tell.
 func (s *session) hole() {
 	s.replies.Torn = true
 	s.doubt = s.doubt || !s.logged
 	s.cwd, s.rest = "", 0
-	s.data = dataEnd{}
 	if !s.up.EOF() {
 		s.replies.Drain(s.up.Off())
 	}
@@ -146,10 +147,12 @@ func (s *session) orphan(p *reply.Reply) {
 	}
 	s.emit.Emit(a)
 	switch p.Code {
+	case 200:
+		s.data = dataEnd{} // it may have answered a PORT
 	case 227, 228, 229:
 		s.passive(p.Code, string(p.Text), a.Time)
 	case 125, 150:
-		s.transfer(&turn{prelim: text(p.Text)})
+		s.transfer(&turn{prelim: text(p.Text), at: a.Time})
 	case 230:
 		s.logged = true
 	}
@@ -261,8 +264,11 @@ func (s *session) effect(t *turn) (stop bool) {
 			s.active(t.verb, t.Arg, t.at)
 		}
 	case "pasv", "epsv", "lpsv":
-		if t.Code == 227 || t.Code == 228 || t.Code == 229 {
+		switch {
+		case t.Code == 227 || t.Code == 228 || t.Code == 229:
 			s.passive(t.Code, t.Reply, t.at)
+		case t.state != reply.Got:
+			s.data = dataEnd{known: true, since: t.at}
 		}
 	case "auth":
 		if stop = t.Code == 234 || t.Code == 334 || t.state != reply.Got && s.handshake(); stop {

@@ -15,6 +15,7 @@ type message struct {
 	end      int64
 	time     ntpac.Time // of its first byte
 	order    uint64
+	breaks   int  // of a request: reader.breaks when it was read
 	line     bool // the start line is known; without it the message is the tail of a head and a body
 	method   string
 	target   string

@@ -23,7 +23,7 @@ func New() *Snooper { return &Snooper{} }
 // Info describes the snooper.
 func (*Snooper) Info() ntpac.SnooperInfo {
 	return ntpac.SnooperInfo{
-		Name: "http", Version: 1, Protos: []ntpac.Proto{ntpac.TCP, ntpac.UDP},
+		Name: "http", Version: 2, Protos: []ntpac.Proto{ntpac.TCP, ntpac.UDP},
 		Ports: []uint16{80, 8080, 8000, 8008, 8081, 8088, 8888, 3128, 591, 1900},
 		Types: []string{"http", "file", "credential", "tls"},
 		Holes: "A hole in a body leaves the rest of it in place; a hole in a head or in chunk framing costs that message, and reading goes on at the next start line.",
@@ -75,6 +75,7 @@ type reader struct {
 	whole [2]bool // the last message was followed to its end
 
 	answered int64 // where the last response ended
+	breaks   int   // how often something that the server said was lost
 	asked    bool  // over is set:
 	over     bool  // the end of the server's stream is known
 
@@ -88,7 +89,7 @@ type reader struct {
 
 func (r *reader) begin(d *ntpac.Dialog, emit ntpac.Emitter) {
 	r.d, r.emit = d, emit
-	r.answered, r.asked = 0, false
+	r.answered, r.breaks, r.asked = 0, 0, false
 	r.pipelined, r.orphan, r.midstream = false, false, !d.Up.HeadKnown() || !d.Down.HeadKnown()
 	r.lost, r.hole, r.done, r.begun, r.whole = [2]bool{}, [2]bool{}, [2]bool{}, [2]bool{}, [2]bool{true, true}
 }
@@ -176,7 +177,8 @@ func (r *reader) drop(m *message) {
 // says that the body follows.
 func (r *reader) open(s *ntpac.Stream) (m *message, body bool) {
 	if s.Gap() > 0 {
-		r.lost[s.Dir], r.hole[s.Dir] = true, r.whole[s.Dir] && !(s.Dir == ntpac.Up && r.orphan)
+		r.lose(s.Dir)
+		r.hole[s.Dir] = r.whole[s.Dir] && !(s.Dir == ntpac.Up && r.orphan)
 		s.SkipGap()
 		return r.openTail(s)
 	}
@@ -184,7 +186,7 @@ func (r *reader) open(s *ntpac.Stream) (m *message, body bool) {
 		r.begun[s.Dir] = true
 		r.hole[ntpac.Down] = r.hole[ntpac.Down] || s.Dir == ntpac.Down // answers may have come before
 		if !starts(s) {
-			r.lost[s.Dir] = true
+			r.lose(s.Dir)
 			return r.openTail(s)
 		}
 	}
@@ -219,7 +221,7 @@ const maxLoss = 4 << 10
 
 // bridge moves over the hole in a head, and reads the head's rest where it is to be seen.
 func (r *reader) bridge(s *ntpac.Stream, m *message) (body bool) {
-	r.lost[s.Dir] = true
+	r.lose(s.Dir)
 	g := s.SkipGap()
 	if g <= maxLoss && readTail(s, m) {
 		return true
@@ -300,6 +302,7 @@ func (r *reader) request(s *ntpac.Stream) {
 		r.pipelined = true
 	}
 	r.hole[ntpac.Up], r.orphan = false, false
+	m.breaks = r.breaks
 	r.pending = append(r.pending, m)
 	r.held += len(m.text)
 	if r.ended(ntpac.Down) && len(r.deferred) == 0 && !r.mayLeave() || r.full() && r.ended(ntpac.Down) {
@@ -329,8 +332,22 @@ func (r *reader) lostIn(s *ntpac.Stream) {
 		return
 	}
 	r.whole[s.Dir] = false
+	r.broken(s.Dir)
 	if s.Gap() == 0 {
 		seek(s, false)
+	}
+}
+
+// lose notes that messages of a direction may be lost.
+func (r *reader) lose(dir ntpac.Dir) {
+	r.lost[dir] = true
+	r.broken(dir)
+}
+
+// broken notes that a direction could not be followed from one message to the next.
+func (r *reader) broken(dir ntpac.Dir) {
+	if dir == ntpac.Down {
+		r.breaks++
 	}
 }
 
@@ -354,6 +371,9 @@ func (r *reader) response(s *ntpac.Stream) {
 		r.done = [2]bool{true, true}
 	case body:
 		r.responseBody(s, m, req)
+	}
+	if req != nil && r.loose() && m.end > m.start && s.Order(m.end-1) < req.order {
+		req = nil // it had ended when the request was sent: its beginning was captured late
 	}
 	r.answer(req, m, sure)
 	r.answered = s.Off()

@@ -19,6 +19,8 @@ func (r *reader) match(m *message) (*message, ntpac.Quality) {
 		}
 		return nil, ntpac.Complete
 	}
+	// Nothing that the server said is lost since the oldest request: the client did not wait for its answer.
+	r.pipelined = r.pipelined || len(r.pending) > 1 && r.pending[0].breaks == r.breaks
 	if r.pipelined {
 		return nil, ntpac.Guessed
 	}

@@ -2,6 +2,7 @@ package http_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -144,6 +145,27 @@ func TestPipelinedLoss(t *testing.T) {
 		}
 	}
 	if want := []string{"/0 200 complete", "/1 0 gapped", "/2 200 guessed", "/3 200 guessed"}; !slices.Equal(got, want) {
+		t.Errorf("%v, not %v", got, want)
+	}
+}
+
+// TestImpatient has a client that does not wait for an answer, in a conversation whose beginning was not
+// captured: as nothing is lost between, the answers are to the oldest requests.
+func TestImpatient(t *testing.T) {
+	answer := func(n int) string { return fmt.Sprintf("< HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d", n) }
+	k := talk("< the end of an answer", "> GET /0 HTTP/1.1\r\n\r\n", "> GET /1 HTTP/1.1\r\n\r\n", answer(0), answer(1),
+		"> GET /2 HTTP/1.1\r\n\r\n", answer(2))
+	k.NoSyn = true
+	var got []string
+	for _, a := range snoop(t, k.Dialog(nil)) {
+		if h, ok := a.Fields.(*artifact.HTTP); ok && h.URI != "" {
+			got = append(got, fmt.Sprintf("%s %d %v", h.URI, h.Status, a.Quality))
+			if h.Status != 0 && h.ResponseBody.SHA256 != sha256.Sum256([]byte(h.URI[1:])) {
+				t.Errorf("%s has another's answer", h.URI)
+			}
+		}
+	}
+	if want := []string{"/0 200 guessed", "/1 200 guessed", "/2 200 guessed"}; !slices.Equal(got, want) {
 		t.Errorf("%v, not %v", got, want)
 	}
 }

@@ -26,9 +26,37 @@ func (s *session) auth(off int64, arg string) {
 	if initial = strings.TrimSpace(initial); initial != "" {
 		x.responses = append(x.responses, undo(initial))
 	}
+	s.rounds(&x, off, false)
+}
+
+// authGoesOn reads what is left of an authentication of which a hole has taken the command: what the
+// server asks tells the mechanism.
+func (s *session) authGoesOn() {
+	x := exchange{challenges: []string{undo(s.asked)}}
+	switch asked := strings.ToLower(x.challenges[0]); {
+	case strings.HasPrefix(asked, "user"):
+		x.mechanism = "LOGIN"
+	case strings.HasPrefix(asked, "pass"):
+		x.mechanism, x.responses = "LOGIN", []string{""}
+	case strings.HasPrefix(asked, "<") && strings.HasSuffix(asked, ">"):
+		x.mechanism = "CRAM-MD5"
+	case asked == "":
+		x.mechanism = "PLAIN"
+	default:
+		return
+	}
+	off := s.up.Off()
+	if line, whole := s.up.Line(maxCommand); whole {
+		x.responses = append(x.responses, undo(string(line)))
+		s.rounds(&x, off, true)
+	}
+}
+
+// rounds reads the server's challenges and the client's responses, which began at off, and shows the
+// credential. lost says that something of it was not captured.
+func (s *session) rounds(x *exchange, off int64, lost bool) {
 	first, last := int64(-1), int64(-1)
 	end := s.up.Off()
-	lost := false
 	var success *bool
 rounds:
 	for range maxRounds {

@@ -25,6 +25,7 @@ type session struct {
 	when    *ntpac.Dialog // the same dialog, asked for times only: both its questions and those of the pairing go forward
 	emit    ntpac.Emitter
 	replies reply.Reader
+	asked   string // by the last 334 that answers no command
 	parser  *mail.Parser
 
 	// the transaction
@@ -116,6 +117,8 @@ func (s *session) enter(off int64) {
 	case s.handshake():
 		s.tls()
 	case command(line):
+	case code == 334:
+		s.authGoesOn()
 	case code == 354, headerField(line) && !s.chunked:
 		s.message(off)
 	case s.midway && !s.up.HeadKnown() && s.up.Off() == off && s.withinMessage(line):

@@ -8,6 +8,7 @@ import (
 	"context"
 
 	"ntpac"
+	"ntpac/internal/reply"
 )
 
 // Snooper reads SMTP.
@@ -18,7 +19,7 @@ func New() *Snooper { return &Snooper{} }
 
 // Info describes the snooper.
 func (*Snooper) Info() ntpac.SnooperInfo {
-	return ntpac.SnooperInfo{Name: "smtp", Version: 1, Protos: []ntpac.Proto{ntpac.TCP}, Ports: []uint16{25, 587, 2525, 24, 465},
+	return ntpac.SnooperInfo{Name: "smtp", Version: 2, Protos: []ntpac.Proto{ntpac.TCP}, Ports: []uint16{25, 587, 2525, 24, 465},
 		Types: []string{"mail", "file", "credential", "tls"},
 		Holes: "Parts of a message that a hole does not touch stay exact; commands are found again at the next line, and paired with replies by the order of capture."}
 }
@@ -151,6 +152,11 @@ func enhanced(b []byte) bool {
 func (*Snooper) Snoop(ctx context.Context, d *ntpac.Dialog, emit ntpac.Emitter) error {
 	s := session{ctx: ctx, d: d, up: d.Up, when: d.Fresh(), emit: emit, start: -1, hole: -1}
 	s.replies.Init(d)
+	s.replies.Orphan = func(p *reply.Reply) {
+		if p.Code == 334 {
+			s.asked = string(p.Text)
+		}
+	}
 	return s.run()
 }
 
