@@ -138,7 +138,8 @@ func (r *Reassembler) judge(f *flow, side ntpac.Side, t *segmentView) verdict {
 	return belongs
 }
 
-// judgeSyn decides on a segment with SYN. The same SYN again is a retransmission; another one before
+// judgeSyn decides on a segment with SYN. The same SYN again is a retransmission, unless the connection was over
+// before (hosts that remember an old one answer with its numbers, are reset, and asked again); another one before
 // anything was said or answered is another attempt of the same conversation; else it begins a new one,
 // unless it was only captured late.
 func (r *Reassembler) judgeSyn(f *flow, side ntpac.Side, t *segmentView) splitReason {
@@ -146,8 +147,11 @@ func (r *Reassembler) judgeSyn(f *flow, side ntpac.Side, t *segmentView) splitRe
 	over := f.status&closing != 0
 	silent := t.now-f.seen > r.cfg.Idle
 	if me.state&haveISN != 0 && me.base == t.seq+1 {
-		if silent {
+		switch {
+		case silent:
 			return splitIdle
+		case over && t.now-f.seen > r.cfg.Window:
+			return splitSyn // what it began was reset, and it begins anew
 		}
 		return noSplit
 	}
