@@ -150,8 +150,8 @@ func (r *Reassembler) judgeSyn(f *flow, side ntpac.Side, t *segmentView) splitRe
 		switch {
 		case silent:
 			return splitIdle
-		case over && t.now-f.seen > r.cfg.Window:
-			return splitSyn // what it began was reset, and it begins anew
+		case over && me.state&sawRst != 0 && t.now-f.seen > r.cfg.Window:
+			return splitSyn // who began it has reset it, and begins anew
 		}
 		return noSplit
 	}

@@ -18,8 +18,8 @@ var dataFields = map[string]string{"A": "dns.a", "AAAA": "dns.aaaa", "CNAME": "d
 // dns compares messages by id, direction and first question, and then the data of the records of
 // all their sections. The message is found when the question is; its answers agree when the data do.
 func (c *capture) dns() {
-	want, answers := c.once(c.wantedDNS())
 	got := c.foundDNS()
+	want, answers := c.once(got)
 	o := compare.Match(want, got)
 	c.add("dns message", want, got, c.want.capped("dns"))
 	level := make([]int, len(want))
@@ -68,24 +68,30 @@ func (c *capture) wantedDNS() (items []compare.Item, answers []bool) {
 	return items, answers
 }
 
-// once leaves out messages that tshark lists again because their datagram was captured again: of equal ones, no
-// more than the conversations' own records count as duplicates. A duplicate is no further message (semantics.md,
-// "Duplicate"), but one that was sent again is.
-func (c *capture) once(items []compare.Item, answers []bool) (kept []compare.Item, has []bool) {
+// once is what is wanted without the messages that tshark lists again because their datagram was captured again: of
+// equal ones those that were not found beside others, but no more than the conversations' own records count as
+// duplicates. A duplicate is no further message (semantics.md, "Duplicate").
+func (c *capture) once(got []compare.Item) (kept []compare.Item, has []bool) {
+	items, answers := c.wantedDNS()
+	found := map[string]int{}
+	for i := range got {
+		for _, k := range got[i].Keys {
+			found[k]++
+		}
+	}
 	copies := int64(0)
 	for i := range c.convs {
 		if x := &c.convs[i]; x.Proto == "udp" && x.App == "dns" {
 			copies += x.DuplicatesUp + x.DuplicatesDown
 		}
 	}
-	seen := map[string]bool{}
+	seen := map[string]int{}
 	for i := range items {
 		k := items[i].Keys[0]
-		if seen[k] && copies > 0 {
+		if seen[k]++; seen[k] > found[k] && found[k] > 0 && copies > 0 {
 			copies--
 			continue
 		}
-		seen[k] = true
 		kept, has = append(kept, items[i]), append(has, answers[i])
 	}
 	return kept, has
