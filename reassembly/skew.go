@@ -11,8 +11,10 @@ import (
 // Skew finds out by how much the clocks of sources differ, from what acknowledges what: an acknowledgement
 // that one source has comes after the bytes that another one has. Where uplink and downlink were captured
 // apart, both kinds of pairs are there, and what they say bounds the difference from both sides. A clock is
-// moved only where they say that it must be, so that sources of one clock stay as they are. Use by one
-// goroutine.
+// moved only where they say that it must be, so that sources of one clock stay as they are. Sources that both have
+// packets of one direction of a connection are parts of one capture, or taps of the same wire: where a part has
+// the second copy of what was lost, its bytes come after their acknowledgement, and say nothing of clocks. Use by
+// one goroutine.
 type Skew struct {
 	keyVLAN bool
 	sources []skewSource
@@ -22,13 +24,14 @@ type Skew struct {
 // acknowledged first.
 type skewSource struct {
 	said, acked map[uint64]ntpac.Time
+	directions  map[uint64]struct{} // of connections
 }
 
 // NewSkew makes a Skew for n sources.
 func NewSkew(n int, keyVLAN bool) *Skew {
 	k := &Skew{keyVLAN: keyVLAN, sources: make([]skewSource, n)}
 	for i := range k.sources {
-		k.sources[i] = skewSource{map[uint64]ntpac.Time{}, map[uint64]ntpac.Time{}}
+		k.sources[i] = skewSource{map[uint64]ntpac.Time{}, map[uint64]ntpac.Time{}, map[uint64]struct{}{}}
 	}
 	return k
 }
@@ -44,6 +47,7 @@ func (k *Skew) Add(src int, b *ntpac.Batch) {
 		frame := b.Frame(p)
 		var key packet.RawKey
 		side := packet.Raw(frame, p, k.keyVLAN, &key)
+		s.directions[skewKey(p.Hash, side, 0)] = struct{}{}
 		h := frame[p.L4:p.Pay]
 		n := p.PayLen
 		if h[13]&(packet.SYN|packet.FIN) != 0 {
@@ -132,11 +136,27 @@ func (k *Skew) Shifts(most ntpac.Time) []ntpac.Time {
 func (k *Skew) ahead(a, b int, most ntpac.Time) (by ntpac.Time, pairs int) {
 	forth, n := k.least(a, b) // its bytes are acknowledged so much later by the other clock: never more than that ahead
 	back, m := k.least(b, a)
-	if n == 0 || m == 0 || forth >= 0 && back >= 0 {
+	if n == 0 || m == 0 || forth >= 0 && back >= 0 || k.overlap(a, b) {
 		return 0, min(n, m)
 	}
 	if by = (forth - back) / 2; by > most || by < -most {
 		return 0, 0
 	}
 	return by, min(n, m)
+}
+
+// mixedDirections is the share of directions that taps of uplink and downlink may both have packets of, as a
+// forged packet comes from where it does not belong.
+const mixedDirections = 0.02
+
+// overlap reports whether two sources have packets of the same directions.
+func (k *Skew) overlap(a, b int) bool {
+	both := 0
+	x, y := k.sources[a].directions, k.sources[b].directions
+	for d := range x {
+		if _, ok := y[d]; ok {
+			both++
+		}
+	}
+	return float64(both) > mixedDirections*float64(min(len(x), len(y)))
 }
