@@ -88,7 +88,7 @@ func (x *extras) remember(f *flow, e uint64, ts, window ntpac.Time, most int) {
 		if y := x.of(f); y.recent == 0 {
 			y.recent = x.recents.take()
 		}
-		x.ring(f).push(old, ts, window, most)
+		x.recents.push(x.at(f.extra).recent, old, ts, window, most)
 	}
 	f.recent[f.slot] = e
 	f.slot = (f.slot + 1) % recentLen

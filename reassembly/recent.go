@@ -1,6 +1,10 @@
 package reassembly
 
-import "ntpac"
+import (
+	"math/bits"
+
+	"ntpac"
+)
 
 // recentRing holds what the duplicate window has of a flow's packets beside those that the flow remembers in
 // itself, the oldest first. Entries are those of duplicate.go.
@@ -25,42 +29,77 @@ const (
 type recentPool struct {
 	rings []recentRing
 	free  uint32
+	spare [recentClasses][][]uint64 // entries to be used again, by their number: recentFirst, and twice as many each
+	fresh []uint64                  // of a piece of memory for many small rings
+}
+
+const (
+	recentClasses = 7   // up to recentSegments
+	maxSpare      = 256 // of a class
+	recentPiece   = 64 * recentFirst
+)
+
+func recentClass(n int) int { return bits.Len(uint(n/recentFirst)) - 1 }
+
+// entries gives room for n, a power of two from recentFirst on.
+func (p *recentPool) entries(n int) []uint64 {
+	c := recentClass(n)
+	if l := p.spare[c]; len(l) > 0 {
+		e := l[len(l)-1]
+		p.spare[c] = l[:len(l)-1]
+		return e
+	}
+	if n > recentPiece/16 {
+		return make([]uint64, n)
+	}
+	if len(p.fresh) < n {
+		p.fresh = make([]uint64, recentPiece)
+	}
+	e := p.fresh[:n:n]
+	p.fresh = p.fresh[n:]
+	return e
+}
+
+func (p *recentPool) put(e []uint64) {
+	if c := recentClass(len(e)); len(p.spare[c]) < maxSpare {
+		p.spare[c] = append(p.spare[c], e)
+	}
 }
 
 // take gives the handle of an empty ring; 0 is none.
 func (p *recentPool) take() (h uint32) {
 	if h = p.free; h != 0 {
 		p.free = p.rings[h].next
-		return h
+	} else {
+		if len(p.rings) == 0 {
+			p.rings = make([]recentRing, 1, 16)
+		}
+		p.rings = append(p.rings, recentRing{})
+		h = uint32(len(p.rings) - 1)
 	}
-	if len(p.rings) == 0 {
-		p.rings = make([]recentRing, 1, 16)
-	}
-	p.rings = append(p.rings, recentRing{entries: make([]uint64, recentFirst)})
-	return uint32(len(p.rings) - 1)
+	p.rings[h] = recentRing{entries: p.entries(recentFirst)}
+	return h
 }
 
-// give takes a ring back; one that has grown is made small again.
 func (p *recentPool) give(h uint32) {
-	e := p.rings[h].entries
-	if len(e) > recentFirst {
-		e = make([]uint64, recentFirst)
-	}
-	p.rings[h] = recentRing{entries: e, next: p.free}
+	p.put(p.rings[h].entries)
+	p.rings[h] = recentRing{next: p.free}
 	p.free = h
 }
 
-// push adds an entry, and drops those that are out of the window.
-func (r *recentRing) push(e uint64, ts, window ntpac.Time, most int) {
+// push adds an entry to a ring, and drops those that are out of the window.
+func (p *recentPool) push(h uint32, e uint64, ts, window ntpac.Time, most int) {
+	r := &p.rings[h]
 	for r.n > 0 && !closeBy(r.entries[r.head], ts, window) {
 		r.shift()
 	}
 	switch {
 	case r.n < len(r.entries):
 	case r.n < most:
-		grown := make([]uint64, 2*r.n)
+		grown := p.entries(2 * r.n)
 		k := copy(grown, r.entries[r.head:])
 		copy(grown[k:], r.entries[:r.head])
+		p.put(r.entries)
 		r.entries, r.head = grown, 0
 	default:
 		r.shift()

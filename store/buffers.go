@@ -16,7 +16,7 @@ type Buffers struct {
 }
 
 const (
-	minClass = 6  // 64 B
+	minClass = 5  // 32 B
 	maxClass = 20 // 1 MiB
 	maxKept  = 32 << 20
 )

@@ -108,7 +108,8 @@ func (c *Collector) used() int64 { return c.held + c.open*openCost }
 // Held is how many bytes the buffers take.
 func (c *Collector) Held() int64 { return c.held }
 
-const gatheredSlab = 256
+// gatheredSlab conversations make one slab, which fills its pages to the last.
+const gatheredSlab = 1024
 
 func (c *Collector) at(h uint32) *gathered { return &c.slabs[h/gatheredSlab][h%gatheredSlab] }
 
