@@ -18,7 +18,7 @@ type Buffers struct {
 const (
 	minClass = 5  // 32 B
 	maxClass = 20 // 1 MiB
-	maxKept  = 16 << 20
+	maxKept  = 32 << 20
 )
 
 func class(n int) int { return max(bits.Len(uint(max(n, 1)-1)), minClass) }

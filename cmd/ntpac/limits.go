@@ -18,7 +18,7 @@ func (s size) index() int64 {
 	if s == 0 {
 		return 0
 	}
-	return min(max(int64(s)/15, 8<<20), 48<<20)
+	return min(max(int64(s)/20, 8<<20), 48<<20)
 }
 
 // limits hold the process to the cores and the memory that the user allows.
